@@ -1,0 +1,2 @@
+//! Room `cli` of Anemone.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Room `exec` of Anemone.

@@ -1,0 +1,1 @@
+//! Room `formats` of Anemone.

@@ -1,0 +1,1 @@
+//! Room `passes` of Anemone.

@@ -1,0 +1,2 @@
+//! Room `xtask` of Anemone.
+fn main() {}
