@@ -4,9 +4,28 @@
 //! the op registry of coremltools 9.0 (168 ops in 227 versions); a test compares them name for name.
 
 mod activation;
+mod attention;
+mod classify;
+mod constexpr;
+mod control_flow;
+mod conv;
+mod elementwise_binary;
+mod elementwise_unary;
 mod fault;
+mod image_resizing;
+mod linear;
+mod normalization;
+mod pool;
+mod quantization;
+mod random;
+mod recurrent;
+mod reduction;
+mod scatter_gather;
 mod signature;
 mod site;
+mod states;
+mod tensor_operation;
+mod tensor_transformation;
 mod work;
 
 pub use fault::Fault;
@@ -21,7 +40,28 @@ use std::collections::HashMap;
 use std::sync::LazyLock;
 
 /// The families, in the order of the op reference.
-static FAMILIES: &[&[&OpDef]] = &[activation::OPS];
+static FAMILIES: &[&[&OpDef]] = &[
+    activation::OPS,
+    attention::OPS,
+    classify::OPS,
+    constexpr::OPS,
+    control_flow::OPS,
+    conv::OPS,
+    elementwise_binary::OPS,
+    elementwise_unary::OPS,
+    image_resizing::OPS,
+    linear::OPS,
+    normalization::OPS,
+    pool::OPS,
+    quantization::OPS,
+    random::OPS,
+    recurrent::OPS,
+    reduction::OPS,
+    scatter_gather::OPS,
+    states::OPS,
+    tensor_operation::OPS,
+    tensor_transformation::OPS,
+];
 
 static BY_NAME: LazyLock<HashMap<&'static str, &'static OpDef>> =
     LazyLock::new(|| table().map(|def| (def.name, def)).collect());

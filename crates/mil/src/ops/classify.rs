@@ -1,0 +1,6 @@
+//! Family `classify`.
+
+use super::OpDef;
+
+/// The ops of this family.
+pub static OPS: &[&OpDef] = &[];

@@ -1,0 +1,6 @@
+//! Family `elementwise_binary`.
+
+use super::OpDef;
+
+/// The ops of this family.
+pub static OPS: &[&OpDef] = &[];

@@ -1,0 +1,6 @@
+//! Family `random`.
+
+use super::OpDef;
+
+/// The ops of this family.
+pub static OPS: &[&OpDef] = &[];
