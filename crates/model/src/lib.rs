@@ -26,7 +26,8 @@ pub struct Port {
 impl Port {
     /// True when a tensor of that shape may be given here.
     pub fn accepts(&self, shape: &[usize]) -> bool {
-        self.shape.len() == shape.len() && self.shape.iter().zip(shape).all(|(p, s)| p.is_none_or(|p| p == *s))
+        self.shape.len() == shape.len()
+            && self.shape.iter().zip(shape).all(|(p, s)| p.is_none_or(|p| p == *s))
     }
 }
 
@@ -51,5 +52,9 @@ pub trait Predict {
     ///
     /// # Errors
     /// As [`Predict::predict`].
-    fn predict_observed(&mut self, inputs: &Features, observer: Observer<'_>) -> Result<Features, PredictError>;
+    fn predict_observed(
+        &mut self,
+        inputs: &Features,
+        observer: Observer<'_>,
+    ) -> Result<Features, PredictError>;
 }
