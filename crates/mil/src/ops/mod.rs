@@ -6,6 +6,7 @@
 mod activation;
 mod attention;
 mod classify;
+mod common;
 mod constexpr;
 mod control_flow;
 mod conv;
