@@ -1,0 +1,299 @@
+//! Pictures: PNG and JPEG files to tensors and back.
+
+use crate::Error;
+use anemone_tensor::{Tensor, num};
+use std::path::Path;
+
+/// A decoded picture: 8-bit red, green, blue, `[height, width, 3]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Picture {
+    /// Pixels per row.
+    pub width: usize,
+    /// Rows.
+    pub height: usize,
+    /// `[height, width, 3]`, red first.
+    pub rgb: Vec<u8>,
+}
+
+/// Order and number of the channels that a model wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Channels {
+    /// Red, green, blue.
+    Rgb,
+    /// Blue, green, red.
+    Bgr,
+    /// One channel of luminance.
+    Gray,
+}
+
+/// How pixels become numbers: crop the centre, resize, then `pixel * scale + bias` per channel.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Preprocess {
+    /// Factor of each pixel, 0 to 255, before the bias is added.
+    pub scale: f32,
+    /// Added per channel, in the model's channel order; one value counts for all.
+    pub bias: Vec<f32>,
+    /// Side of the centred square that is kept, as a share of the shorter side; `None` keeps the whole picture.
+    pub crop: Option<f32>,
+    /// Channels of the tensor.
+    pub channels: Channels,
+}
+
+impl Default for Preprocess {
+    fn default() -> Preprocess {
+        Preprocess { scale: 1.0, bias: vec![0.0], crop: None, channels: Channels::Rgb }
+    }
+}
+
+/// Largest picture that is decoded, in pixels: a guard against small files that unpack to gigabytes.
+const MAX_PIXELS: usize = 1 << 28;
+
+impl Picture {
+    /// Decodes a PNG or JPEG file, told apart by its first bytes.
+    ///
+    /// # Errors
+    /// When the bytes are neither, are damaged, or unpack to more than 2^28 pixels.
+    pub fn decode(bytes: &[u8], place: &Path) -> Result<Picture, Error> {
+        let fail = |what: String| Error::new(what).at(place);
+        if bytes.starts_with(&[0x89, b'P', b'N', b'G']) {
+            return decode_png(bytes).map_err(fail);
+        }
+        if bytes.starts_with(&[0xff, 0xd8]) {
+            return decode_jpeg(bytes).map_err(fail);
+        }
+        Err(fail("is neither PNG nor JPEG; convert the picture to one of them".into()))
+    }
+
+    /// The centred square whose side is `share` of the shorter side.
+    #[must_use]
+    pub fn center_crop(&self, share: f32) -> Picture {
+        let short = num::f64_of_usize(self.width.min(self.height));
+        let side = usize::try_from(num::i64_trunc((short * f64::from(share)).round())).unwrap_or(1).max(1);
+        let side = side.min(self.width).min(self.height);
+        let (x0, y0) = ((self.width - side) / 2, (self.height - side) / 2);
+        let row = |y: usize| &self.rgb[((y0 + y) * self.width + x0) * 3..][..side * 3];
+        Picture { width: side, height: side, rgb: (0..side).flat_map(row).copied().collect() }
+    }
+
+    /// Resamples with the cubic kernel (a = -0.5), widened when shrinking, edges clipped.
+    ///
+    /// The kernel is Keys' cubic convolution (IEEE ASSP-29, 1981), as image libraries use it for antialiased resizing.
+    #[must_use]
+    pub fn resized(&self, width: usize, height: usize) -> Picture {
+        if (width, height) == (self.width, self.height) {
+            return self.clone();
+        }
+        let source: Vec<f32> = self.rgb.iter().map(|&v| f32::from(v)).collect();
+        let wide = resample_rows(&source, self.width, self.height, 3, width);
+        // Rows become columns of one long pixel, so that the same pass resamples the other direction.
+        let tall = resample_columns(&wide, width, self.height, height);
+        let rgb = tall.iter().map(|v| v.round().clamp(0.0, 255.0) as u8).collect();
+        Picture { width, height, rgb }
+    }
+
+    /// The picture as a tensor `[1, channels, height, width]`, or `[1, height, width, channels]` when `last`.
+    ///
+    /// # Errors
+    /// When the size overflows.
+    pub fn tensor(&self, how: &Preprocess, height: usize, width: usize, last: bool) -> Result<Tensor, Error> {
+        let cropped = how.crop.map_or_else(|| self.clone(), |share| self.center_crop(share));
+        let fitted = cropped.resized(width, height);
+        let order: &[usize] = match how.channels {
+            Channels::Rgb => &[0, 1, 2],
+            Channels::Bgr => &[2, 1, 0],
+            Channels::Gray => &[3],
+        };
+        let bias = |c: usize| how.bias.get(c).or(how.bias.first()).copied().unwrap_or(0.0);
+        let (pixels, channels) = (width * height, order.len());
+        let mut out = vec![0f32; pixels * channels];
+        for (p, rgb) in fitted.rgb.as_chunks::<3>().0.iter().enumerate() {
+            for (c, &from) in order.iter().enumerate() {
+                let value = if from == 3 { luminance(*rgb) } else { f32::from(rgb[from]) };
+                let at = if last { p * channels + c } else { c * pixels + p };
+                out[at] = value * how.scale + bias(c);
+            }
+        }
+        let shape = if last { [1, height, width, channels] } else { [1, channels, height, width] };
+        Tensor::from_f32s(shape, &out).map_err(|e| Error::new(e.to_string()))
+    }
+
+    /// A picture from a tensor `[.., channels, height, width]` of 1 or 3 channels with values from 0 to 255.
+    ///
+    /// # Errors
+    /// When the shape is another one.
+    pub fn from_tensor(tensor: &Tensor, bgr: bool) -> Result<Picture, Error> {
+        let wrong = || Error::new(format!("a picture needs shape [.., 1 or 3, height, width], but it is {:?}", tensor.shape()));
+        let [lead @ .., channels, height, width] = tensor.shape() else { return Err(wrong()) };
+        if lead.iter().product::<usize>() != 1 || !matches!(channels, 1 | 3) {
+            return Err(wrong());
+        }
+        let values = tensor.to_f32s();
+        let pixels = width * height;
+        let plane = |c: usize| if *channels == 1 { 0 } else if bgr { 2 - c } else { c };
+        let mut rgb = vec![0u8; pixels * 3];
+        for (i, v) in rgb.iter_mut().enumerate() {
+            *v = values[plane(i % 3) * pixels + i / 3].round().clamp(0.0, 255.0) as u8;
+        }
+        Ok(Picture { width: *width, height: *height, rgb })
+    }
+
+    /// The picture as a PNG or, when the name ends in `.jpg` or `.jpeg`, a JPEG file.
+    ///
+    /// # Errors
+    /// When the encoder refuses the size.
+    pub fn encode(&self, name: &Path) -> Result<Vec<u8>, Error> {
+        let fail = |e: &dyn std::fmt::Display| Error::new(e.to_string()).at(name);
+        let mut out = Vec::new();
+        let ext = name.extension().and_then(|e| e.to_str()).unwrap_or("").to_ascii_lowercase();
+        if ext == "jpg" || ext == "jpeg" {
+            let size = |n: usize| u16::try_from(n).map_err(|e| fail(&e));
+            let (w, h) = (size(self.width)?, size(self.height)?);
+            let encoder = jpeg_encoder::Encoder::new(&mut out, 92);
+            encoder.encode(&self.rgb, w, h, jpeg_encoder::ColorType::Rgb).map_err(|e| fail(&e))?;
+            return Ok(out);
+        }
+        let size = |n: usize| u32::try_from(n).map_err(|e| fail(&e));
+        let mut encoder = png::Encoder::new(&mut out, size(self.width)?, size(self.height)?);
+        encoder.set_color(png::ColorType::Rgb);
+        let mut writer = encoder.write_header().map_err(|e| fail(&e))?;
+        writer.write_image_data(&self.rgb).map_err(|e| fail(&e))?;
+        drop(writer);
+        Ok(out)
+    }
+}
+
+/// ITU-R BT.601 luma.
+fn luminance([r, g, b]: [u8; 3]) -> f32 {
+    0.299 * f32::from(r) + 0.587 * f32::from(g) + 0.114 * f32::from(b)
+}
+
+fn checked_size(width: usize, height: usize) -> Result<usize, String> {
+    let pixels = width.checked_mul(height).filter(|&n| n <= MAX_PIXELS && n > 0);
+    pixels.ok_or_else(|| format!("is {width} x {height} pixels; at most {MAX_PIXELS} pixels are read"))
+}
+
+fn decode_png(bytes: &[u8]) -> Result<Picture, String> {
+    let mut decoder = png::Decoder::new(std::io::Cursor::new(bytes));
+    decoder.set_transformations(png::Transformations::normalize_to_color8());
+    let mut reader = decoder.read_info().map_err(|e| e.to_string())?;
+    let (width, height) = reader.info().size();
+    let (width, height) = (width as usize, height as usize);
+    let pixels = checked_size(width, height)?;
+    let size = reader.output_buffer_size().ok_or("is too large")?;
+    let mut raw = vec![0u8; size];
+    reader.next_frame(&mut raw).map_err(|e| e.to_string())?;
+    let channels = reader.output_color_type().0.samples();
+    let rgb = raw
+        .chunks_exact(channels)
+        .take(pixels)
+        .flat_map(|p| match p {
+            [r, g, b, ..] => [*r, *g, *b],
+            [v, ..] => [*v; 3],
+            [] => [0; 3],
+        })
+        .collect();
+    Ok(Picture { width, height, rgb })
+}
+
+fn decode_jpeg(bytes: &[u8]) -> Result<Picture, String> {
+    use zune_jpeg::zune_core::{bytestream::ZCursor, colorspace::ColorSpace, options::DecoderOptions};
+    let options = DecoderOptions::default().jpeg_set_out_colorspace(ColorSpace::RGB);
+    let mut decoder = zune_jpeg::JpegDecoder::new_with_options(ZCursor::new(bytes), options);
+    decoder.decode_headers().map_err(|e| e.to_string())?;
+    let info = decoder.info().ok_or("has no header")?;
+    let (width, height) = (usize::from(info.width), usize::from(info.height));
+    let pixels = checked_size(width, height)?;
+    let rgb = decoder.decode().map_err(|e| e.to_string())?;
+    if rgb.len() != pixels * 3 {
+        return Err(format!("unpacks to {} bytes, {} were expected", rgb.len(), pixels * 3));
+    }
+    Ok(Picture { width, height, rgb })
+}
+
+/// Cubic convolution kernel with a = -0.5.
+fn cubic(x: f64) -> f64 {
+    let x = x.abs();
+    if x < 1.0 {
+        (1.5 * x - 2.5) * x * x + 1.0
+    } else if x < 2.0 {
+        ((-0.5 * x + 2.5) * x - 4.0) * x + 2.0
+    } else {
+        0.0
+    }
+}
+
+/// First source index and weights, normalised to sum 1, for each target index.
+fn taps(source: usize, target: usize) -> Vec<(usize, Vec<f32>)> {
+    let ratio = num::f64_of_usize(source) / num::f64_of_usize(target);
+    let stretch = ratio.max(1.0);
+    let radius = 2.0 * stretch;
+    let tap = |i: usize| {
+        let center = (num::f64_of_usize(i) + 0.5) * ratio;
+        let first = num::i64_trunc((center - radius + 0.5).max(0.0));
+        let first = usize::try_from(first).unwrap_or(0);
+        let last = usize::try_from(num::i64_trunc(center + radius + 0.5)).unwrap_or(0).min(source);
+        let raw: Vec<f64> =
+            (first..last).map(|j| cubic((num::f64_of_usize(j) + 0.5 - center) / stretch)).collect();
+        let sum: f64 = raw.iter().sum();
+        (first, raw.iter().map(|w| num::f32_of(w / sum)).collect())
+    };
+    (0..target).map(tap).collect()
+}
+
+/// `[height, width, channels]` to `[height, target, channels]`.
+fn resample_rows(pixels: &[f32], width: usize, height: usize, channels: usize, target: usize) -> Vec<f32> {
+    let taps = taps(width, target);
+    let mut out = vec![0f32; height * target * channels];
+    for y in 0..height {
+        for (x, (first, weights)) in taps.iter().enumerate() {
+            for c in 0..channels {
+                let at = |k: usize| pixels[(y * width + first + k) * channels + c];
+                let sum: f32 = weights.iter().enumerate().map(|(k, w)| w * at(k)).sum();
+                out[(y * target + x) * channels + c] = sum;
+            }
+        }
+    }
+    out
+}
+
+/// `[height, width, 3]` to `[target, width, 3]`.
+fn resample_columns(pixels: &[f32], width: usize, height: usize, target: usize) -> Vec<f32> {
+    let row = width * 3;
+    let mut out = vec![0f32; target * row];
+    for (y, (first, weights)) in taps(height, target).iter().enumerate() {
+        let into = &mut out[y * row..(y + 1) * row];
+        for (k, w) in weights.iter().enumerate() {
+            let from = &pixels[(first + k) * row..][..row];
+            into.iter_mut().zip(from).for_each(|(o, v)| *o += w * v);
+        }
+    }
+    out
+}
+
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_picture_survives_png() {
+        let rgb: Vec<u8> = (0..6 * 4 * 3u8).collect();
+        let picture = Picture { width: 6, height: 4, rgb };
+        let bytes = picture.encode(Path::new("a.png")).expect("encodes");
+        assert_eq!(Picture::decode(&bytes, Path::new("a.png")).expect("decodes"), picture);
+    }
+
+    #[test]
+    fn resizing_keeps_a_constant_picture_constant() {
+        let picture = Picture { width: 7, height: 5, rgb: vec![93; 7 * 5 * 3] };
+        assert!(picture.resized(3, 11).rgb.iter().all(|&v| v == 93));
+    }
+
+    #[test]
+    fn bytes_that_are_no_picture_are_refused_by_name() {
+        let error = Picture::decode(b"GIF89a", Path::new("x.gif")).expect_err("no picture").to_string();
+        assert!(error.contains("x.gif") && error.contains("neither PNG nor JPEG"), "{error}");
+        assert!(Picture::decode(&[0x89, b'P', b'N', b'G', 0, 0], Path::new("x.png")).is_err());
+        assert!(Picture::decode(&[0xff, 0xd8, 0xff], Path::new("x.jpg")).is_err());
+    }
+}
