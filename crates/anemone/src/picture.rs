@@ -122,14 +122,27 @@ impl Picture {
     /// # Errors
     /// When the shape is another one.
     pub fn from_tensor(tensor: &Tensor, bgr: bool) -> Result<Picture, Error> {
-        let wrong = || Error::new(format!("a picture needs shape [.., 1 or 3, height, width], but it is {:?}", tensor.shape()));
+        let wrong = || {
+            Error::new(format!(
+                "a picture needs shape [.., 1 or 3, height, width], but it is {:?}",
+                tensor.shape()
+            ))
+        };
         let [lead @ .., channels, height, width] = tensor.shape() else { return Err(wrong()) };
         if lead.iter().product::<usize>() != 1 || !matches!(channels, 1 | 3) {
             return Err(wrong());
         }
         let values = tensor.to_f32s();
         let pixels = width * height;
-        let plane = |c: usize| if *channels == 1 { 0 } else if bgr { 2 - c } else { c };
+        let plane = |c: usize| {
+            if *channels == 1 {
+                0
+            } else if bgr {
+                2 - c
+            } else {
+                c
+            }
+        };
         let mut rgb = vec![0u8; pixels * 3];
         for (i, v) in rgb.iter_mut().enumerate() {
             *v = values[plane(i % 3) * pixels + i / 3].round().clamp(0.0, 255.0) as u8;
@@ -269,7 +282,6 @@ fn resample_columns(pixels: &[f32], width: usize, height: usize, target: usize) 
     }
     out
 }
-
 
 #[cfg(test)]
 mod tests {
