@@ -56,7 +56,8 @@ struct Repr {
 }
 
 impl Error {
-    pub(crate) fn new(kind: ErrorKind, cause: impl Into<String>) -> Error {
+    /// An error without a place; a caller who hands in bytes may use it to say why it cannot.
+    pub fn new(kind: ErrorKind, cause: impl Into<String>) -> Error {
         Error(Box::new(Repr { kind, format: "", offset: None, path: String::new(), cause: cause.into() }))
     }
 

@@ -13,6 +13,8 @@
 
 pub mod coreml;
 mod error;
+pub mod onnx;
+pub mod path;
 pub mod wire;
 
 pub use bytes::Bytes;

@@ -104,7 +104,7 @@ macro_rules! oneof {
 
         impl $crate::wire::Field for Option<$name> {
             fn owns(_declared: u32, number: u32) -> bool {
-                matches!(number, $( $number )|*)
+                [$( $number ),*].contains(&number)
             }
 
             fn merge(
