@@ -1,1 +1,4 @@
-//! Room `exec` of Anemone.
+//! Room `exec` of Anemone: the CPU engine. SIMD and `unsafe` live here alone.
+
+pub mod kernels;
+pub mod pool;
