@@ -143,6 +143,59 @@ pub(crate) fn map_x(site: &EvalSite<'_>, f: impl Fn(f64) -> f64) -> Result<Vec<L
     EvalSite::floats(x.dtype(), x.shape(), &values)
 }
 
+/// Applies `floats` to every element of a float `x`, `ints` to every element of another, wrapping integer results.
+///
+/// # Errors
+/// When `x` is missing.
+pub(crate) fn map_number(
+    site: &EvalSite<'_>,
+    floats: impl Fn(f64) -> f64,
+    ints: impl Fn(i64) -> i64,
+) -> Result<Vec<Literal>, Fault> {
+    let x = site.tensor("x")?;
+    if !x.dtype().is_int() {
+        return map_x(site, floats);
+    }
+    let values: Vec<i64> = x.to_i64s().into_iter().map(ints).collect();
+    integers(x.dtype(), x.shape(), &values)
+}
+
+/// The larger number; NaN when one is NaN, as in NumPy.
+pub(crate) fn max(a: f64, b: f64) -> f64 {
+    if a.is_nan() || b.is_nan() { f64::NAN } else { a.max(b) }
+}
+
+/// The smaller number; NaN when one is NaN, as in NumPy.
+pub(crate) fn min(a: f64, b: f64) -> f64 {
+    if a.is_nan() || b.is_nan() { f64::NAN } else { a.min(b) }
+}
+
+/// The Gauss error function, to about 1e-15.
+///
+/// Source: the series of Abramowitz and Stegun 7.1.6, whose terms are all positive.
+pub(crate) fn erf(x: f64) -> f64 {
+    if x.is_nan() || x.abs() >= 6.0 {
+        return if x.is_nan() { x } else { x.signum() };
+    }
+    let (mut term, mut sum, mut odd) = (x, x, 1.0);
+    while term.abs() > 1e-17 * sum.abs() {
+        odd += 2.0;
+        term *= 2.0 * x * x / odd;
+        sum += term;
+    }
+    std::f64::consts::FRAC_2_SQRT_PI * (-x * x).exp() * sum
+}
+
+/// `1 / (1 + e^-x)`.
+pub(crate) fn sigmoid(x: f64) -> f64 {
+    1.0 / (1.0 + (-x).exp())
+}
+
+/// `ln(1 + e^x)` without overflow.
+pub(crate) fn softplus(x: f64) -> f64 {
+    (-x.abs()).exp().ln_1p() + max(x, 0.0)
+}
+
 /// The low bits of `v` as an integer of `dtype`: what NumPy keeps when integer arithmetic overflows.
 pub(crate) fn wrap(dtype: DType, v: i64) -> i64 {
     let spare = 64usize.saturating_sub(dtype.bits());
@@ -194,6 +247,22 @@ mod tests {
         assert_eq!(broadcast_shape(&[1], &[0]), Ok(vec![0]));
         assert!(broadcast_shape(&[2], &[3]).is_err());
         assert!(broadcast_offsets(&[2, 3], &[3]).is_err());
+    }
+
+    /// Expected values: Python's `math.erf`.
+    #[test]
+    fn erf_matches_the_c_library() {
+        let known = [
+            (0.0, 0.0),
+            (0.5, 0.5204998778130465),
+            (-1.0, -0.8427007929497149),
+            (3.0, 0.9999779095030014),
+            (9.0, 1.0),
+        ];
+        for (x, y) in known {
+            assert!((erf(x) - y).abs() < 1e-15, "erf({x}) = {}", erf(x));
+        }
+        assert!(erf(f64::NAN).is_nan());
     }
 
     #[test]
