@@ -258,6 +258,11 @@ impl Function {
         &mut self.blocks[id.index()]
     }
 
+    /// Every value slot in creation order, dead ones included.
+    pub fn values(&self) -> impl Iterator<Item = (ValueId, &Value)> {
+        self.values.iter().enumerate().map(|(i, v)| (ValueId::of(i), v))
+    }
+
     /// Number of value slots, for side tables.
     pub fn value_count(&self) -> usize {
         self.values.len()

@@ -1,0 +1,3 @@
+//! Passes that fit a canonical program to what it will run on.
+
+pub mod lower_precision;
