@@ -17,6 +17,8 @@ mod image_resizing;
 mod linear;
 mod normalization;
 mod pool;
+#[cfg(test)]
+mod probe;
 mod quantization;
 mod random;
 mod recurrent;
@@ -27,14 +29,18 @@ mod site;
 mod states;
 mod tensor_operation;
 mod tensor_transformation;
+mod window;
 mod work;
 
+pub use conv::{Conv, ConvTranspose};
 pub use fault::Fault;
+pub use pool::{Pool, PoolKind};
 pub use signature::Effect;
 pub use signature::{
     Accept, Default, Domain, Kind, OpDef, Param, Version, any, constant, list, state, tensor, variadic,
 };
 pub use site::Site;
+pub use window::{Padding, Window};
 pub use work::Work;
 
 use std::collections::HashMap;

@@ -42,4 +42,10 @@ impl Work {
         }
         Some(Work { flops: count.checked_mul(flops)?, transcendental: count.checked_mul(transcendental)? })
     }
+
+    /// Sums of products: `results` sums of `terms` products each, and one addition per result for a bias.
+    pub fn products(results: usize, terms: usize, bias: bool) -> Option<Work> {
+        let per_result = u64::try_from(terms).ok()?.checked_mul(2)?.checked_add(u64::from(bias))?;
+        Some(Work { flops: u64::try_from(results).ok()?.checked_mul(per_result)?, transcendental: 0 })
+    }
 }
