@@ -1,1 +1,26 @@
-//! Room `ane` of Anemone.
+//! What the Apple Neural Engine takes, what it would cost, and what Core ML would choose.
+//!
+//! Placement is three questions. *Eligible*: would the ANE compiler accept the op ([`eligibility`])?
+//! *Preferred*: would the segmenter choose the ANE, given its estimates ([`cost`], [`segment`])? *Runs*: only the
+//! device knows. [`plan`] answers the first two for a function, op by op, and names the [`Fact`]s behind each answer.
+//!
+//! The unit of knowledge is a [`Fact`]: a claim with its scope, its evidence and its source. What is not known is
+//! said as such: [`Answer::Unknown`], [`OpPlan::uncertain`], [`Plan::notes`]. Nothing here changes a program.
+#![forbid(unsafe_code)]
+
+pub mod cost;
+mod device;
+pub mod eligibility;
+mod fact;
+mod operands;
+mod plan;
+mod reason;
+pub mod segment;
+mod units;
+
+pub use cost::{Backend, Basis, Estimate, Threshold};
+pub use device::{Device, UnknownDevice};
+pub use eligibility::{Answer, Verdict};
+pub use fact::{Evidence, Fact};
+pub use plan::{OpPlan, Plan, Segment, plan};
+pub use units::{Unit, Units};

@@ -1,0 +1,305 @@
+//! The plan of a function: where each op would go, why, and what that costs.
+
+use crate::cost::{self, Backend, Basis, Estimate, Reach};
+use crate::device::Device;
+use crate::eligibility::{self, Answer, GPU_LARGE_CONV, IDENTITY, Verdict};
+use crate::fact::Fact;
+use crate::operands::is_load_time;
+use crate::reason::{Reasons, ms};
+use crate::segment::{self, Path, TIE};
+use crate::units::{Unit, Units};
+use anemone_mil::ops::Site;
+use anemone_mil::{Function, OpId, Uses};
+use anemone_tensor::num::f64_of_usize;
+use std::ops::Range;
+
+/// Where one op would go.
+#[derive(Clone, Debug)]
+pub struct OpPlan {
+    /// The op.
+    pub id: OpId,
+    /// Name of its first result; the op's own name when it has none.
+    pub name: String,
+    /// Op kind, such as `conv`.
+    pub kind: String,
+    /// Units that take it, in the order CPU, GPU, ANE; always some.
+    pub supported: Vec<Unit>,
+    /// Allowed units of which nothing is known.
+    pub unknown: Vec<Unit>,
+    /// The unit that Core ML would choose.
+    pub preferred: Unit,
+    /// True when the other of CPU and ANE gives the same total, so that either answer is as good.
+    pub equal_cost_alternative: bool,
+    /// Estimated times; `None` for an op that the op table does not have.
+    pub estimate: Option<Estimate>,
+    /// Part of the plan's estimated cost, 0 to 1; `None` when the op costs nothing to the planner.
+    pub cost_share: Option<f64>,
+    /// True when the choice of unit rests on something unknown.
+    pub uncertain: bool,
+    /// Why the op goes there, in one sentence without a full stop.
+    pub reason: String,
+    /// The facts behind `supported` and `reason`.
+    pub facts: Vec<&'static Fact>,
+}
+
+/// Consecutive ops on one unit.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Segment {
+    /// The unit.
+    pub unit: Unit,
+    /// Positions in [`Plan::ops`].
+    pub ops: Range<usize>,
+    /// Estimated time of its ops, in ms; without fixed costs.
+    pub ms: f64,
+}
+
+/// Where the ops of a function would go.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The device.
+    pub device: &'static Device,
+    /// The setting.
+    pub units: Units,
+    /// The ops of the function's body in program order, without constants and `constexpr_*` ops.
+    pub ops: Vec<OpPlan>,
+    /// Runs of ops on one unit, in order.
+    pub segments: Vec<Segment>,
+    /// How often the plan goes from one unit to another.
+    pub crossings: usize,
+    /// Estimated time of all ops where they are placed, in ms; without fixed costs.
+    pub cost_ms: f64,
+    /// Fixed costs of the plan's segments, in ms.
+    pub fixed_ms: f64,
+    /// Part of the ops that prefer the ANE, 0 to 1; 0 without ops.
+    pub ane_share_by_count: f64,
+    /// Part of the estimated cost that falls on the ANE, 0 to 1; 0 without cost.
+    pub ane_share_by_cost: f64,
+    /// What the reader should know before trusting the plan, one sentence each.
+    pub notes: Vec<String>,
+}
+
+/// What is known of one op before the path is chosen.
+struct Candidate {
+    id: OpId,
+    verdicts: [Verdict; 3],
+    estimate: Option<Estimate>,
+}
+
+/// Plans a function for a device.
+///
+/// Nested blocks run where the op that holds them runs. Symbolic extents count as 1 and are noted.
+pub fn plan(function: &Function, device: &'static Device, units: Units) -> Plan {
+    let uses = Uses::of(function);
+    let body = &function.block(function.body()).ops;
+    let planned = body.iter().copied().filter(|&id| !is_load_time(function.op(id)));
+    let candidates: Vec<Candidate> = planned.map(|id| candidate(function, id, &uses, device)).collect();
+    let estimates: Vec<Estimate> = candidates.iter().map(Candidate::counted).collect();
+    let path = segment::shortest(&estimates, &device.fixed, units.allows(Unit::Ane));
+    let reasons = Reasons { estimates: &estimates, path: &path, fixed: &device.fixed };
+    let mut ops = Vec::with_capacity(candidates.len());
+    for (index, candidate) in candidates.iter().enumerate() {
+        ops.push(op_plan(function, candidate, index, units, &reasons));
+    }
+    finish(ops, device, units, &estimates, &path)
+}
+
+fn candidate(function: &Function, id: OpId, uses: &Uses, device: &Device) -> Candidate {
+    let op = function.op(id);
+    let Ok(site) = Site::new(function, op) else {
+        let verdicts = Unit::ALL.map(|unit| eligibility::foreign(op.kind.name(), unit));
+        return Candidate { id, verdicts, estimate: None };
+    };
+    let verdicts = Unit::ALL.map(|unit| eligibility::verdict(&site, device, unit));
+    let estimate = cost::estimate(&site, uses, device.rates);
+    let taken = verdicts[2].answer == Answer::Yes;
+    Candidate { id, verdicts, estimate: Some(if taken { estimate } else { estimate.without_ane() }) }
+}
+
+impl Candidate {
+    /// What the path counts: an op without an estimate costs nothing and stays on the CPU.
+    fn counted(&self) -> Estimate {
+        let basis = Basis { family: "none", reach: Reach::Observed, guessed_extent: false };
+        self.estimate.unwrap_or(Estimate { ane: None, bnns: 0.0, classic_cpu: 0.0, basis })
+    }
+
+    fn verdict(&self, unit: Unit) -> &Verdict {
+        match unit {
+            Unit::Cpu => &self.verdicts[0],
+            Unit::Gpu => &self.verdicts[1],
+            Unit::Ane => &self.verdicts[2],
+        }
+    }
+}
+
+fn op_plan(
+    function: &Function,
+    candidate: &Candidate,
+    index: usize,
+    units: Units,
+    reasons: &Reasons<'_>,
+) -> OpPlan {
+    let op = function.op(candidate.id);
+    let dropped = op.is("identity");
+    let answered = |answer: Answer| {
+        let asked = move |u: &Unit| dropped || units.allows(*u);
+        let units = Unit::ALL.into_iter().filter(asked);
+        units.filter(move |&u| candidate.verdict(u).answer == answer).collect::<Vec<Unit>>()
+    };
+    let (supported, unknown) = (answered(Answer::Yes), answered(Answer::Unknown));
+    let on_ane = reasons.path.chosen[index] == Backend::Ane;
+    let gpu = !on_ane && supported.contains(&Unit::Gpu) && gpu_takes_over(op.kind.name(), candidate);
+    let preferred = if on_ane {
+        Unit::Ane
+    } else if gpu {
+        Unit::Gpu
+    } else {
+        Unit::Cpu
+    };
+    let equal = reasons.path.ane_penalty(index).abs() <= TIE;
+    OpPlan {
+        id: candidate.id,
+        name: op.outputs.first().map_or(&op.name, |&v| &function.value(v).name).to_string(),
+        kind: op.kind.name().to_owned(),
+        reason: reason(index, preferred, units, candidate, reasons),
+        facts: facts(candidate, units, gpu, dropped),
+        uncertain: gpu || !unknown.is_empty() || candidate.estimate.is_none_or(|e| !e.basis.is_sure()),
+        equal_cost_alternative: equal && !gpu,
+        cost_share: None,
+        estimate: candidate.estimate,
+        preferred,
+        supported,
+        unknown,
+    }
+}
+
+/// CPU time of a convolution from which the GPU is taken instead, in ms; known only to lie between 0.35 and 3.2.
+const GPU_TAKES_OVER_MS: f64 = 1.0;
+
+fn gpu_takes_over(kind: &str, candidate: &Candidate) -> bool {
+    kind == "conv" && candidate.estimate.is_some_and(|e| e.cpu() >= GPU_TAKES_OVER_MS)
+}
+
+fn reason(
+    index: usize,
+    preferred: Unit,
+    units: Units,
+    candidate: &Candidate,
+    reasons: &Reasons<'_>,
+) -> String {
+    match (preferred, units.allows(Unit::Ane)) {
+        (Unit::Gpu, _) => {
+            let cpu = candidate.estimate.map_or(0.0, |e| e.cpu());
+            format!(
+                "about {} ms on the CPU, and large convolutions off the ANE were seen on the GPU; GPU estimates are \
+                 not published, so this is a guess",
+                ms(cpu)
+            )
+        }
+        (_, true) => reasons.of(index, candidate.verdict(Unit::Ane)),
+        (_, false) if units.allows(Unit::Gpu) => {
+            "the ANE is not allowed; GPU estimates are not published, so whether the GPU is preferred is not known"
+                .to_owned()
+        }
+        (_, false) => "only the CPU is allowed".to_owned(),
+    }
+}
+
+fn facts(candidate: &Candidate, units: Units, gpu: bool, dropped: bool) -> Vec<&'static Fact> {
+    let mut facts: Vec<&'static Fact> = Vec::new();
+    if gpu {
+        facts.push(&GPU_LARGE_CONV);
+    }
+    if dropped {
+        facts.push(&IDENTITY);
+    }
+    for unit in Unit::ALL.into_iter().rev().filter(|&u| units.allows(u)) {
+        facts.extend(&candidate.verdict(unit).facts);
+    }
+    facts
+}
+
+/// Estimated time of an op where the path puts it, in ms; on the GPU the CPU's figure stands in.
+fn placed_ms(estimate: &Estimate, backend: Backend) -> f64 {
+    estimate.on(backend).unwrap_or_else(|| estimate.cpu())
+}
+
+fn finish(
+    mut ops: Vec<OpPlan>,
+    device: &'static Device,
+    units: Units,
+    estimates: &[Estimate],
+    path: &Path,
+) -> Plan {
+    let times: Vec<f64> = estimates.iter().zip(&path.chosen).map(|(e, &b)| placed_ms(e, b)).collect();
+    let cost_ms: f64 = times.iter().sum();
+    let share = |part: f64, whole: f64| if whole > 0.0 { part / whole } else { 0.0 };
+    for (op, &time) in ops.iter_mut().zip(&times) {
+        op.cost_share = (time > 0.0).then(|| share(time, cost_ms));
+    }
+    let on_ane = || ops.iter().zip(&times).filter(|(op, _)| op.preferred == Unit::Ane);
+    let ane_ms: f64 = on_ane().map(|(_, t)| t).sum();
+    let segments = segments(&ops, &times);
+    Plan {
+        device,
+        units,
+        crossings: segments.len().saturating_sub(1),
+        segments,
+        cost_ms,
+        fixed_ms: path.total - cost_ms,
+        ane_share_by_count: share(f64_of_usize(on_ane().count()), f64_of_usize(ops.len())),
+        ane_share_by_cost: share(ane_ms, cost_ms),
+        notes: notes(&ops, device, units),
+        ops,
+    }
+}
+
+fn segments(ops: &[OpPlan], times: &[f64]) -> Vec<Segment> {
+    let mut segments: Vec<Segment> = Vec::new();
+    for (index, (op, &time)) in ops.iter().zip(times).enumerate() {
+        match segments.last_mut() {
+            Some(last) if last.unit == op.preferred => {
+                last.ops.end = index + 1;
+                last.ms += time;
+            }
+            _ => segments.push(Segment { unit: op.preferred, ops: index..index + 1, ms: time }),
+        }
+    }
+    segments
+}
+
+fn notes(ops: &[OpPlan], device: &Device, units: Units) -> Vec<String> {
+    let mut notes = Vec::new();
+    if units.allows(Unit::Gpu) {
+        notes.push(
+            "No estimates of the GPU are published: where it is allowed, what it takes over is a guess."
+                .to_owned(),
+        );
+    }
+    let mut unseen: Vec<&str> = ops.iter().filter(|o| o.estimate.is_none()).map(|o| &*o.kind).collect();
+    unseen.sort_unstable();
+    unseen.dedup();
+    if !unseen.is_empty() {
+        notes.push(format!(
+            "Not in the op table, counted as free and kept on the CPU: {}.",
+            unseen.join(", ")
+        ));
+    }
+    let count = |wanted: fn(&Basis) -> bool| {
+        ops.iter().filter_map(|o| o.estimate).filter(|e| wanted(&e.basis)).count()
+    };
+    let between = count(|b| matches!(b.reach, Reach::Between(_)));
+    if between > 0 {
+        notes.push(format!(
+            "{between} estimates lie at sizes where the rate changes somewhere between two observed sizes."
+        ));
+    }
+    let guessed = count(|b| b.guessed_extent);
+    if guessed > 0 {
+        notes.push(format!("{guessed} ops have extents known only at run time, counted as 1; fix them with fixed input shapes."));
+    }
+    notes.push(format!(
+        "Observed on {} ({}), {}; another system may plan otherwise.",
+        device.chip, device.ane_target, device.os
+    ));
+    notes
+}
