@@ -79,3 +79,31 @@ fn classify(site: &EvalSite<'_>) -> Result<Vec<Literal>, Fault> {
     let entries = items.into_iter().zip(probabilities.into_iter().map(as_f64)).collect();
     Ok(vec![label, Literal::Dict { key: class.clone(), value: probability_type(), entries }])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Builder;
+
+    #[test]
+    fn the_label_is_that_of_the_highest_probability() {
+        let label = |n: f64| Literal::from(Tensor::scalar_f64(DType::I64, n));
+        let items = vec![label(30.0), label(10.0), label(20.0)];
+        let elem = TensorType::scalar(DType::I64).into();
+        let probabilities = Tensor::from_f32s([1, 3], &[0.25, 0.5, 0.25]).expect("fits");
+        let mut b = Builder::new("main", Opset::Ios15);
+        let p = b.constant("p", probabilities.clone());
+        let op = b.op("classify").arg("probabilities", p);
+        op.literal("classes", Literal::List { elem, items }).all("c").expect("fits");
+        let function = b.finish();
+        let walk = function.walk();
+        let site = Site::new(&function, function.op(walk[0].1)).expect("in the table");
+        let value = |param: &str| site.literal(param).into_iter().collect();
+        let values: Vec<Vec<Literal>> = site.op.args.iter().map(|a| value(&a.param)).collect();
+        let results = site.def.evaluate(&EvalSite { site, values: &values }).expect("evaluates");
+        assert_eq!(results[0], label(10.0));
+        let Literal::Dict { entries, .. } = &results[1] else { panic!("no dictionary: {results:?}") };
+        assert_eq!(entries[1], (label(10.0), Tensor::scalar_f64(DType::F64, 0.5).into()));
+        assert_eq!(results.iter().map(Literal::ty).collect::<Vec<_>>(), site.infer().expect("fits"));
+    }
+}

@@ -205,6 +205,11 @@ pub(crate) fn wrap(dtype: DType, v: i64) -> i64 {
     if dtype.is_signed_int() { (v << spare) >> spare } else { v & !(-1i64 << dtype.bits()) }
 }
 
+/// `v` truncated toward zero and saturated to `int32`; NaN gives 0.
+pub(crate) fn trunc_i32(v: f64) -> i64 {
+    num::i64_trunc(v).clamp(i64::from(i32::MIN), i64::from(i32::MAX))
+}
+
 /// One tensor of integers, wrapped to `dtype`.
 ///
 /// # Errors

@@ -3,7 +3,7 @@
 //! Semantics: the MIL op reference of coremltools, `ops/defs/iOS15/elementwise_binary.py`, which evaluates with
 //! NumPy: integers wrap, division and remainder round toward negative infinity.
 
-use super::common::{T, T_FLOATS_INT32, booleans, integers, map_pairs, max, min};
+use super::common::{T, T_FLOATS_INT32, booleans, integers, map_pairs, max, min, trunc_i32};
 use super::{Domain, Effect, Fault, OpDef, Param, Site, Version, Work, tensor};
 use crate::eval::{EvalFn, EvalSite};
 use crate::{Literal, Opset, Tensor, TensorType, Type, broadcast};
@@ -118,7 +118,7 @@ static MOD: OpDef = arithmetic("mod", "x - y * floor(x / y): the remainder with 
 });
 static REAL_DIV: OpDef =
     arithmetic("real_div", "x / y; integer results are truncated toward zero.", |site| {
-        numbers(site, |x, y| x / y, |x, y| num::i64_trunc(num::f64_of(x) / num::f64_of(y)))
+        numbers(site, |x, y| x / y, |x, y| trunc_i32(num::f64_of(x) / num::f64_of(y)))
     });
 static POW: OpDef = OpDef {
     work: Work::transcendental,

@@ -5,7 +5,7 @@
 
 use super::common::{
     BOOL, STRING, T, T_FLOATS, T_FLOATS_INT32, U, U_FLOATS, booleans, erf, integers, like_x, map_number,
-    map_x, max, min,
+    map_x, max, min, trunc_i32,
 };
 use super::{Default, Domain, Effect, Fault, OpDef, Param, Site, Version, Work, constant, tensor};
 use crate::eval::{EvalFn, EvalSite};
@@ -100,7 +100,7 @@ static EXP2: OpDef = unary(
     "exp2",
     "2^x; integer results are truncated toward zero.",
     NUMBERS,
-    |site| map_number(site, f64::exp2, |x| num::i64_trunc(num::f64_of(x).exp2())),
+    |site| map_number(site, f64::exp2, |x| trunc_i32(num::f64_of(x).exp2())),
     Work::transcendental,
 );
 

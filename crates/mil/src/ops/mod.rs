@@ -35,6 +35,7 @@ mod work;
 pub use conv::{Conv, ConvTranspose};
 pub use fault::Fault;
 pub use pool::{Pool, PoolKind};
+pub use reduction::Reduction;
 pub use signature::Effect;
 pub use signature::{
     Accept, Default, Domain, Kind, OpDef, Param, Version, any, constant, list, state, tensor, variadic,

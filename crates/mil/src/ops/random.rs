@@ -238,3 +238,111 @@ impl Random {
         weights.iter().rposition(|w| *w > 0.0).unwrap_or_default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Builder, Op, OpKind};
+
+    /// Evaluates one op on constants.
+    fn run(kind: &str, arguments: &[(&str, Literal)]) -> Result<Tensor, Fault> {
+        let mut builder = Builder::new("main", Opset::Ios17);
+        let mut op = Op::new(OpKind::named(kind), "y");
+        for (name, value) in arguments {
+            op.set_arg(name, vec![builder.constant(name, value.clone())]);
+        }
+        let function = builder.finish();
+        let value = |name: &str| arguments.iter().find(|(n, _)| *n == name).map(|(_, v)| v.clone());
+        let values: Vec<Vec<Literal>> =
+            op.args.iter().map(|a| value(&a.param).into_iter().collect()).collect();
+        let site = Site::new(&function, &op)?;
+        let results = site.def.evaluate(&EvalSite { site, values: &values })?;
+        results[0].as_tensor().cloned().ok_or_else(|| Fault::new("no tensor"))
+    }
+
+    fn float(value: f64) -> Literal {
+        Tensor::scalar_f64(DType::F32, value).into()
+    }
+
+    fn ints(values: &[i32]) -> Literal {
+        Tensor::vector_i32(values).into()
+    }
+
+    fn moments(t: &Tensor) -> (f64, f64) {
+        let values = t.to_f64s();
+        let n = num::f64_of_usize(values.len());
+        let mean = values.iter().sum::<f64>() / n;
+        (mean, (values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / n).sqrt())
+    }
+
+    /// 40,000 draws: mean and deviation lie within 5 standard errors of those of the distribution.
+    #[test]
+    fn draws_have_the_moments_of_their_distribution() {
+        let shape = || ("shape", ints(&[200, 200]));
+        let cases = [
+            (run("random_normal", &[shape(), ("mean", float(2.0)), ("stddev", float(3.0))]), 2.0, 3.0),
+            (run("random_uniform", &[shape(), ("low", float(-1.0)), ("high", float(5.0))]), 2.0, 3f64.sqrt()),
+            (run("random_bernoulli", &[shape(), ("prob", float(0.2))]), 0.2, 0.4),
+        ];
+        for (drawn, mean, deviation) in cases {
+            let (m, d) = moments(&drawn.expect("draws"));
+            let bound = 5.0 * deviation / 200.0;
+            assert!((m - mean).abs() < bound && (d - deviation).abs() < bound, "{m} {d}");
+        }
+    }
+
+    #[test]
+    fn uniform_draws_stay_below_the_end_when_rounded() {
+        let end = Tensor::scalar_f64(DType::F16, 1.0);
+        let low = Tensor::scalar_f64(DType::F16, 0.998);
+        let arguments = [("shape", ints(&[5000])), ("low", low.into()), ("high", end.into())];
+        let drawn = run("random_uniform", &arguments).expect("draws");
+        assert_eq!(drawn.dtype(), DType::F16);
+        assert!(drawn.to_f64s().iter().all(|v| (0.997..1.0).contains(v)));
+    }
+
+    #[test]
+    fn the_same_seed_draws_the_same_numbers() {
+        let draw =
+            |seed| run("random_normal", &[("shape", ints(&[8])), ("seed", Tensor::scalar_i32(seed).into())]);
+        assert_eq!(draw(7), draw(7));
+        assert_ne!(draw(7), draw(8));
+    }
+
+    /// Expected values: Rosetta Code, "Pseudo-random numbers/Splitmix64", seed 1234567.
+    #[test]
+    fn the_generator_is_splitmix64() {
+        let mut random = Random::seeded(1_234_567);
+        assert_eq!([random.bits(), random.bits()], [6_457_827_717_110_365_317, 3_203_168_211_198_807_973]);
+    }
+
+    #[test]
+    fn categories_come_in_proportion() {
+        let probs = Tensor::from_f32s([2, 3], &[0.5, 0.0, 0.5, 0.1, 0.2, 0.7]).expect("fits");
+        let logits: Vec<f64> = probs.to_f64s().into_iter().map(f64::ln).collect();
+        let logits = Tensor::from_f64s(DType::F32, [2, 3], &logits).expect("fits");
+        for (x, mode) in [(probs, "probs"), (logits, "logits")] {
+            let size = Tensor::scalar_i32(10_000);
+            let arguments = [("x", x.into()), ("mode", Literal::string(mode)), ("size", size.into())];
+            let drawn = run("random_categorical", &arguments).expect("draws").to_f64s();
+            let share = |row: &[f64], k: f64| {
+                num::f64_of_usize(row.iter().filter(|v| **v == k).count()) / num::f64_of_usize(row.len())
+            };
+            let (first, second) = drawn.split_at(10_000);
+            assert_eq!(share(first, 1.0), 0.0);
+            for (actual, expected) in
+                [(share(first, 0.0), 0.5), (share(second, 1.0), 0.2), (share(second, 2.0), 0.7)]
+            {
+                assert!((actual - expected).abs() < 0.025, "{mode}: {actual} for {expected}");
+            }
+        }
+    }
+
+    #[test]
+    fn impossible_draws_are_faults() {
+        let zeros = Tensor::zeros(DType::F32, [2]).expect("small");
+        let none = run("random_categorical", &[("x", zeros.into()), ("mode", Literal::string("probs"))]);
+        assert!(none.is_err());
+        assert!(run("random_normal", &[("shape", ints(&[1 << 20, 1 << 20]))]).is_err());
+    }
+}

@@ -8,7 +8,7 @@ use super::common::{
 };
 use super::{Default, Effect, Fault, OpDef, Param, Site, Version, Work, constant, tensor};
 use crate::eval::{EvalFn, EvalSite};
-use crate::{Dim, Literal, Opset, Tensor, TensorType, Type};
+use crate::{Literal, Opset, Tensor, TensorType, Type};
 use anemone_tensor::{DType, num};
 
 /// The ops of this family.
@@ -57,36 +57,55 @@ const fn over_axes(name: &'static str, doc: &'static str, eval: EvalFn) -> OpDef
     }
 }
 
-/// The axes to reduce, counted from the front: those of `axes`, or all.
-fn reduced_axes(site: &Site<'_>, rank: usize) -> Result<Vec<usize>, Fault> {
-    if !site.has("axes") {
-        return Ok((0..rank).collect());
-    }
-    let mut axes = site.axes("axes", rank)?;
-    axes.sort_unstable();
-    if let Some(twice) = axes.windows(2).find(|w| w[0] == w[1]) {
-        return Err(Fault::arg("axes", format!("{} twice", twice[0]), "every axis once"));
-    }
-    Ok(axes)
+/// What a reduction reduces, decoded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reduction {
+    /// Axes of `x`, ascending, counted from the front.
+    pub axes: Vec<usize>,
+    /// True when they stay as dims of extent 1.
+    pub keep_dims: bool,
 }
 
-/// `dims` with the axes removed, or made 1.
-fn reduce_dims<D: Clone + From<usize>>(dims: &[D], axes: &[usize], keep: bool) -> Vec<D> {
-    let mut out = Vec::with_capacity(dims.len());
-    for (i, dim) in dims.iter().enumerate() {
-        match (axes.contains(&i), keep) {
-            (false, _) => out.push(dim.clone()),
-            (true, true) => out.push(D::from(1)),
-            (true, false) => {}
-        }
+impl Reduction {
+    /// Decodes any op of the family, with `axes` or `axis`, for the declared rank of `x`.
+    ///
+    /// # Errors
+    /// When an axis is no constant, out of range or given twice.
+    pub fn of(site: &Site<'_>) -> Result<Reduction, Fault> {
+        Reduction::of_rank(site, site.tensor("x")?.rank())
     }
-    out
+
+    fn of_rank(site: &Site<'_>, rank: usize) -> Result<Reduction, Fault> {
+        let one = site.version.param("axis").is_some();
+        let mut axes = match (one, site.has("axes")) {
+            (true, _) => vec![site.axis("axis", rank)?],
+            (false, true) => site.axes("axes", rank)?,
+            (false, false) => (0..rank).collect(),
+        };
+        axes.sort_unstable();
+        if let Some(twice) = axes.windows(2).find(|w| w[0] == w[1]) {
+            return Err(Fault::arg("axes", format!("{} twice", twice[0]), "every axis once"));
+        }
+        Ok(Reduction { axes, keep_dims: site.bool("keep_dims")? })
+    }
+
+    /// `dims` with the axes removed, or made 1.
+    fn apply<D: Clone + From<usize>>(&self, dims: &[D]) -> Vec<D> {
+        let mut out = Vec::with_capacity(dims.len());
+        for (i, dim) in dims.iter().enumerate() {
+            match (self.axes.contains(&i), self.keep_dims) {
+                (false, _) => out.push(dim.clone()),
+                (true, true) => out.push(D::from(1)),
+                (true, false) => {}
+            }
+        }
+        out
+    }
 }
 
 fn axes_type(site: &Site<'_>) -> Result<Vec<Type>, Fault> {
     let x = site.tensor("x")?;
-    let axes = reduced_axes(site, x.rank())?;
-    let dims = reduce_dims(&x.dims, &axes, site.bool("keep_dims")?);
+    let dims = Reduction::of(site)?.apply(&x.dims);
     Ok(vec![TensorType { dtype: x.dtype, dims }.into()])
 }
 
@@ -98,10 +117,11 @@ struct Groups {
 }
 
 impl Groups {
-    fn new(x: &Tensor, axes: &[usize], keep: bool) -> Result<Groups, Fault> {
+    fn of(site: &EvalSite<'_>, x: &Tensor) -> Result<Groups, Fault> {
+        let reduction = Reduction::of_rank(&site.site, x.rank())?;
         let all = strides(x.shape());
         let extent = |reduced: bool| -> Vec<usize> {
-            let pick = |(i, &n): (usize, &usize)| if axes.contains(&i) == reduced { n } else { 1 };
+            let pick = |(i, &n): (usize, &usize)| if reduction.axes.contains(&i) == reduced { n } else { 1 };
             x.shape().iter().enumerate().map(pick).collect()
         };
         let positions = |shape: &[usize]| -> Result<Vec<usize>, Fault> {
@@ -110,14 +130,10 @@ impl Groups {
             Ok(out)
         };
         Ok(Groups {
-            shape: reduce_dims(x.shape(), axes, keep),
+            shape: reduction.apply(x.shape()),
             starts: positions(&extent(false))?,
             steps: positions(&extent(true))?,
         })
-    }
-
-    fn of(site: &EvalSite<'_>, x: &Tensor) -> Result<Groups, Fault> {
-        Groups::new(x, &reduced_axes(&site.site, x.rank())?, site.bool("keep_dims")?)
     }
 
     /// Folds every group.
@@ -271,16 +287,14 @@ fn index_dtype(site: &Site<'_>) -> Result<DType, Fault> {
 
 fn arg_type(site: &Site<'_>) -> Result<Vec<Type>, Fault> {
     let x = site.tensor("x")?;
-    let axis = site.axis("axis", x.rank())?;
-    let dims: Vec<Dim> = reduce_dims(&x.dims, &[axis], site.bool("keep_dims")?);
+    let dims = Reduction::of(site)?.apply(&x.dims);
     Ok(vec![TensorType { dtype: index_dtype(site)?, dims }.into()])
 }
 
 /// Index of the first element that none is better than; NaN is best of all, as in NumPy.
 fn arg_extreme(site: &EvalSite<'_>, better: impl Fn(f64, f64) -> bool) -> Result<Vec<Literal>, Fault> {
     let x = site.tensor("x")?;
-    let axis = site.site.axis("axis", x.rank())?;
-    let groups = Groups::new(&x, &[axis], site.bool("keep_dims")?)?;
+    let groups = Groups::of(site, &x)?;
     groups.need_elements()?;
     let first_best = |values: &mut dyn Iterator<Item = f64>| {
         let start = (0i64, f64::NAN);
