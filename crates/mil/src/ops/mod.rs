@@ -34,6 +34,7 @@ mod work;
 
 pub use conv::{Conv, ConvTranspose};
 pub use fault::Fault;
+pub use linear::MatMul;
 pub use pool::{Pool, PoolKind};
 pub use reduction::Reduction;
 pub use signature::Effect;

@@ -3,7 +3,7 @@
 //! Formulas: the MIL op reference of coremltools 9.0, `ops/defs/iOS15/pool.py`.
 
 use super::common::{BOOL, INT32, STRING, T, T_FLOATS, element_count};
-use super::window::{lift, no_pads, ones, positive, spatial, tap_position};
+use super::window::{lift, no_pads, ones, positive, spatial, tap_position, volume};
 use super::{Default, Effect, Fault, OpDef, Padding, Param, Site, Version, Window, Work, constant, tensor};
 use crate::eval::EvalSite;
 use crate::{Dim, Literal, Opset, TensorType, Type, ValueId};
@@ -174,7 +174,7 @@ fn eval(site: &EvalSite<'_>) -> Result<Vec<Literal>, Fault> {
     let plane = Plane { pool: &pool, input: space, output: &out, pads: pool.window.pads(space) };
     let mut values = Vec::with_capacity(element_count(&shape)?);
     let xs = x.to_f64s();
-    let size = num::element_count(space).unwrap_or(0).max(1);
+    let size = volume(space).max(1);
     let channels = if xs.is_empty() { 0 } else { xs.len() / size };
     (0..channels).for_each(|c| plane.run(&xs[c * size..(c + 1) * size], &mut values));
     EvalSite::floats(x.dtype(), &shape, &values)

@@ -188,6 +188,11 @@ pub(crate) fn spatial<'a>(param: &str, t: &'a TensorType, most: usize) -> Result
     }
 }
 
+/// Number of elements of a shape; saturating, for shapes whose other dims may be 0.
+pub(crate) fn volume(shape: &[usize]) -> usize {
+    shape.iter().fold(1, |n, &d| n.saturating_mul(d))
+}
+
 /// `list` as the last of three entries, `fill` in front: 1-D and 2-D windows run as 3-D ones.
 pub(crate) fn lift<V: Copy>(list: &[V], fill: V) -> [V; 3] {
     let mut out = [fill; 3];

@@ -3,7 +3,7 @@
 use super::view::{Conv, ConvTranspose};
 use crate::eval::EvalSite;
 use crate::ops::common::element_count;
-use crate::ops::window::{lift, tap_position};
+use crate::ops::window::{lift, tap_position, volume};
 use crate::ops::{Fault, Window};
 use crate::{Dim, Literal, Tensor};
 
@@ -49,8 +49,7 @@ impl Geometry {
     /// `[channels of windows, channels of elements / groups, *kernel]`.
     fn for_each_product(&self, mut visit: impl FnMut(usize, usize, usize)) {
         let (wc, ec) = (self.windows.0 / self.groups, self.elements.0 / self.groups);
-        let size = |extents: [usize; 3]| extents.into_iter().product::<usize>();
-        let (wn, en, kn) = (size(self.windows.1), size(self.elements.1), size(self.kernel));
+        let (wn, en, kn) = (volume(&self.windows.1), volume(&self.elements.1), volume(&self.kernel));
         for n in 0..self.batch {
             for w in 0..self.windows.0 {
                 for j in 0..ec {
@@ -179,7 +178,7 @@ fn biased(site: &EvalSite<'_>, shape: &[usize]) -> Result<Vec<f64>, Fault> {
         let allowed = format!("one per output channel of {shape:?}");
         return Err(Fault::arg("bias", format!("of {} elements", bias.len()), allowed));
     }
-    let plane: usize = shape.iter().skip(2).product();
+    let plane = volume(shape.get(2..).unwrap_or(&[]));
     let one = bias.to_f64s().into_iter().flat_map(|b| std::iter::repeat_n(b, plane));
     let one: Vec<f64> = one.collect();
     Ok(one.repeat(shape.first().copied().unwrap_or(0)))
