@@ -38,6 +38,7 @@ pub mod interface;
 pub mod ops;
 mod opset;
 mod program;
+pub mod text;
 mod types;
 mod uses;
 
