@@ -11,10 +11,15 @@
     clippy::cast_precision_loss
 )]
 
+pub mod blob;
 pub mod coreml;
 mod error;
+pub mod manifest;
+pub mod mlmodelc;
+pub mod npy;
 pub mod onnx;
 pub mod path;
+pub mod safetensors;
 pub mod wire;
 
 pub use bytes::Bytes;

@@ -1,8 +1,60 @@
 //! ONNX tensors in every spelling; the expected numbers follow the comments of `onnx-ml.proto`.
 
-use anemone_formats::onnx::{ElementType, ModelProto, StringStringEntryProto, TensorProto};
+mod corpus;
+
+use anemone_formats::onnx::{
+    AttributeType, DimensionValue, ElementType, ModelProto, StringStringEntryProto, TensorProto, TypeValue,
+};
 use anemone_formats::{Bytes, Error, ErrorKind};
 use anemone_tensor::DType;
+
+fn small() -> ModelProto {
+    ModelProto::read(&corpus::bytes("onnx/small.onnx")).expect("a model")
+}
+
+#[test]
+fn tensors_of_every_type_read_as_onnx_says() {
+    let expected = corpus::json("onnx/expected.json");
+    let graph = small().graph.expect("a graph");
+    assert_eq!(Some(graph.initializer.len()), expected.as_object().map(serde_json::Map::len));
+    for proto in &graph.initializer {
+        let found = proto.to_tensor(&no_files).unwrap_or_else(|e| panic!("{e}"));
+        let facts = serde_json::json!([found.shape(), found.to_f64s()]);
+        assert_eq!(facts, expected[&proto.name], "{}", proto.name);
+    }
+}
+
+#[test]
+fn nodes_subgraphs_functions_and_types_are_read() {
+    let model = small();
+    assert_eq!((model.ir_version, model.opset("ai.onnx"), model.opset("custom")), (10, Some(21), Some(1)));
+    let graph = model.graph.as_ref().expect("a graph");
+    let [choose, twice] = &graph.node[..] else { panic!("two nodes") };
+    assert_eq!((choose.op_type.as_str(), choose.name.as_str()), ("If", "choose"));
+    let branch = choose.attribute[0].g.as_ref().expect("a subgraph");
+    assert_eq!(branch.node[0].attribute[0].kind(), Ok(AttributeType::Tensor));
+    let kinds: Vec<_> =
+        twice.attribute.iter().map(|a| (a.name.as_str(), a.kind().expect("a type"))).collect();
+    use AttributeType as T;
+    assert_eq!(kinds, [("alpha", T::Float), ("axes", T::Ints), ("mode", T::String), ("scales", T::Floats)]);
+    assert_eq!((&twice.attribute[1].ints[..], &twice.attribute[2].s[..]), (&[1, -2][..], &b"linear"[..]));
+    let Some(TypeValue::Tensor(x)) = graph.input[1].value_type.as_ref().and_then(|t| t.value.as_ref()) else {
+        panic!("a tensor")
+    };
+    let dims: Vec<_> = x.shape.iter().flat_map(|s| &s.dim).map(|d| d.value.clone()).collect();
+    let expected = [Some(DimensionValue::Param("batch".into())), Some(DimensionValue::Value(3)), None];
+    assert_eq!(dims, expected);
+    assert_eq!(
+        (model.functions[0].name.as_str(), &model.functions[0].attribute[..]),
+        ("Twice", &["mode".to_owned()][..])
+    );
+}
+
+#[test]
+fn writing_an_unedited_model_loses_nothing() {
+    let model = small();
+    assert_eq!(ModelProto::read(&model.write().into()), Ok(model));
+}
 
 fn no_files(location: &str, _: usize, _: usize) -> Result<Bytes, Error> {
     Err(Error::new(ErrorKind::Missing, format!("no file {location}")))

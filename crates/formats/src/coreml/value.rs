@@ -2,6 +2,7 @@
 
 use super::mil::ValueType;
 use crate::wire::{Packed, message, oneof};
+use crate::{Error, ErrorKind, path};
 use bytes::Bytes;
 
 message! {
@@ -199,5 +200,24 @@ elements_from! {
 impl From<Bytes> for TensorElements {
     fn from(values: Bytes) -> TensorElements {
         TensorElements::Bytes(RepeatedBytes { values, ..RepeatedBytes::default() })
+    }
+}
+
+/// What stands for the folder of the model in the path of a weight file.
+const MODEL_PATH: &str = "@model_path/";
+
+impl BlobFileValue {
+    /// Path of the weight file relative to the folder of `model.mlmodel`.
+    ///
+    /// # Errors
+    /// When the path does not start with `@model_path/` or leaves that folder.
+    pub fn relative_path(&self) -> Result<String, Error> {
+        match self.file_name.strip_prefix(MODEL_PATH) {
+            Some(path) => path::relative(path),
+            None => {
+                let cause = format!("weight file {:?} does not start with {MODEL_PATH}", self.file_name);
+                Err(Error::new(ErrorKind::Path, cause))
+            }
+        }
     }
 }

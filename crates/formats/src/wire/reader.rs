@@ -14,7 +14,7 @@ pub const MAX_DEPTH: usize = 100;
 pub const MAX_EXPANSION: usize = 64;
 
 /// Bytes of structs that are always allowed, so that tiny files are never refused.
-pub const MIN_BUDGET: usize = 1 << 20;
+pub const MIN_BUDGET: usize = 1 << 16;
 
 /// How a field is laid out on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
