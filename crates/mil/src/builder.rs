@@ -1,7 +1,11 @@
 //! Builds functions op by op, inferring types and keeping names unique.
 
+use crate::fold::fold_op;
 use crate::ops::{Fault, Site};
-use crate::{BlockId, Const, Function, Literal, Name, Op, OpKind, Opset, Origin, Tensor, Type, ValueId};
+use crate::{
+    BlockId, Const, FoldLimits, Function, Literal, Name, Op, OpId, OpKind, Opset, Origin, Tensor, Type,
+    ValueId,
+};
 use std::collections::HashMap;
 
 /// Builds a [`Function`].
@@ -20,6 +24,7 @@ pub struct Builder {
     block: BlockId,
     names: HashMap<Name, usize>,
     origin: Origin,
+    fold: Option<FoldLimits>,
 }
 
 impl Builder {
@@ -34,7 +39,7 @@ impl Builder {
         for i in 0..function.value_count() {
             names.insert(function.value(ValueId::of(i)).name.clone(), 0);
         }
-        Builder { block: function.body(), function, names, origin: Origin::default() }
+        Builder { block: function.body(), function, names, origin: Origin::default(), fold: None }
     }
 
     /// The function so far.
@@ -42,20 +47,31 @@ impl Builder {
         &self.function
     }
 
+    /// Evaluates ops of constant operands at once, within `limits`: their results become constants.
+    pub fn fold_as_built(&mut self, limits: FoldLimits) {
+        self.fold = Some(limits);
+    }
+
     /// Says where the ops that follow come from.
     pub fn set_origin(&mut self, origin: Origin) {
         self.origin = origin;
+    }
+
+    /// A legal MIL identifier close to `wanted`.
+    pub fn identifier(wanted: &str) -> String {
+        let mut base: String =
+            wanted.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '_' }).collect();
+        if base.is_empty() || base.starts_with(|c: char| c.is_ascii_digit()) {
+            base.insert(0, '_');
+        }
+        base
     }
 
     /// A legal MIL identifier close to `wanted` that no value has yet.
     ///
     /// Identifiers are `[A-Za-z_][A-Za-z0-9_@]*` (`MIL.proto`).
     pub fn fresh_name(&mut self, wanted: &str) -> Name {
-        let mut base: String =
-            wanted.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '_' }).collect();
-        if base.is_empty() || base.starts_with(|c: char| c.is_ascii_digit()) {
-            base.insert(0, '_');
-        }
+        let base = Builder::identifier(wanted);
         let mut name: Name = base.as_str().into();
         while self.names.contains_key(&name) {
             let n = self.names.entry(base.as_str().into()).or_insert(0);
@@ -112,10 +128,27 @@ impl Builder {
         &self.function.value(value).ty
     }
 
+    /// Puts constants, under the same names, in the place of the op that was just appended.
+    fn replace_last(&mut self, id: OpId, constants: Vec<Const>) -> Vec<ValueId> {
+        self.function.block_mut(self.block).ops.pop();
+        let outputs = self.function.op(id).outputs.clone();
+        let replace = |(old, constant)| {
+            let name = std::mem::take(&mut self.function.value_mut(old).name);
+            self.function.add_const(name, constant)
+        };
+        outputs.into_iter().zip(constants).map(replace).collect()
+    }
+
     /// Gives a value another name, made legal and unique.
     pub fn rename(&mut self, value: ValueId, wanted: &str) {
         let name = self.fresh_name(wanted);
         self.function.value_mut(value).name = name;
+    }
+
+    /// Gives a value exactly this name, which must be a legal identifier that no other value has.
+    pub fn take_name(&mut self, value: ValueId, name: &str) {
+        self.names.insert(name.into(), 0);
+        self.function.value_mut(value).name = name.into();
     }
 
     /// The finished function.
@@ -241,6 +274,9 @@ impl OpBuilder<'_> {
             results.push((result, ty));
         }
         let id = builder.function.append(builder.block, op, results);
+        if let Some(constants) = builder.fold.and_then(|limits| fold_op(&builder.function, id, limits)) {
+            return Ok(builder.replace_last(id, constants));
+        }
         Ok(builder.function.op(id).outputs.clone())
     }
 }

@@ -23,14 +23,10 @@ pub fn fold_constants(function: &mut Function, limits: FoldLimits) -> usize {
     let mut folded: HashSet<OpId> = HashSet::new();
     for (_, id) in function.walk() {
         redirect(function, id, &replaced);
-        let Some(results) = results(function, id, limits) else { continue };
+        let Some(constants) = fold_op(function, id, limits) else { continue };
         let outputs = function.op(id).outputs.clone();
-        for (old, literal) in outputs.into_iter().zip(results) {
+        for (old, constant) in outputs.into_iter().zip(constants) {
             let name = function.value(old).name.clone();
-            let constant = match literal {
-                Literal::Tensor(t) if t.rank() > 0 => Const::Weight(Weight::of(&t)),
-                other => Const::Literal(other),
-            };
             replaced.insert(old, function.add_const(name, constant));
         }
         folded.insert(id);
@@ -48,6 +44,15 @@ fn redirect(function: &mut Function, id: OpId, replaced: &HashMap<ValueId, Value
         let outputs = &mut function.block_mut(block).outputs;
         outputs.iter_mut().for_each(|v| *v = replaced.get(v).copied().unwrap_or(*v));
     }
+}
+
+/// The results of an op whose operands are all constant; `None` when it cannot or may not be folded.
+pub(crate) fn fold_op(function: &Function, id: OpId, limits: FoldLimits) -> Option<Vec<Const>> {
+    let constant = |literal| match literal {
+        Literal::Tensor(t) if t.rank() > 0 => Const::Weight(Weight::of(&t)),
+        other => Const::Literal(other),
+    };
+    results(function, id, limits).map(|r| r.into_iter().map(constant).collect())
 }
 
 fn results(function: &Function, id: OpId, limits: FoldLimits) -> Option<Vec<Literal>> {
