@@ -7,7 +7,7 @@
 //! |---|---|
 //! | `i32`, `i64`, `u64`, `bool` | `int32` and enums, `int64`, `uint64`, `bool`; left out when zero |
 //! | `f32`, `f64` | `float`, `double`; left out when all bits are zero |
-//! | `String`, [`Bytes`](bytes::Bytes) | `string`, `bytes`; left out when empty; `Bytes` share the input |
+//! | `String`, [`Bytes`] | `string`, `bytes`; left out when empty; `Bytes` share the input |
 //! | `Option<T>`, `Option<Box<T>>` | a message, or a scalar with presence |
 //! | `Vec<T>` | `repeated`; numbers are read packed or not and written packed |
 //! | [`Packed<f32>`], [`Packed<f64>`] | `repeated float`, `double`, kept as bytes |
