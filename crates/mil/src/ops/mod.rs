@@ -5,6 +5,8 @@
 
 mod activation;
 mod attention;
+#[cfg(test)]
+mod case;
 mod classify;
 mod common;
 mod constexpr;
@@ -16,11 +18,13 @@ mod fault;
 mod image_resizing;
 mod linear;
 mod normalization;
+mod partial;
 mod pool;
 #[cfg(test)]
 mod probe;
 mod quantization;
 mod random;
+mod rearrange;
 mod recurrent;
 mod reduction;
 mod scatter_gather;
@@ -35,6 +39,7 @@ mod work;
 pub use conv::{Conv, ConvTranspose};
 pub use fault::Fault;
 pub use linear::MatMul;
+pub use partial::{Entry, entries};
 pub use pool::{Pool, PoolKind};
 pub use reduction::Reduction;
 pub use signature::Effect;
@@ -42,6 +47,8 @@ pub use signature::{
     Accept, Default, Domain, Kind, OpDef, Param, Version, any, constant, list, state, tensor, variadic,
 };
 pub use site::Site;
+pub use tensor_operation::{Concat, NonMaximumSuppression, Pad, PadMode, Split, TopK};
+pub use tensor_transformation::{SliceByIndex, SliceDim, reshaped_shape, transposition};
 pub use window::{Padding, Window};
 pub use work::Work;
 
