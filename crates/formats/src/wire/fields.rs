@@ -311,6 +311,13 @@ impl Unknown {
     }
 }
 
+/// Whole fields as [`Unknown::fields`] gives them, one or several behind each other; written back as they are.
+impl From<Bytes> for Unknown {
+    fn from(raw: Bytes) -> Unknown {
+        Unknown((!raw.is_empty()).then(|| Box::new(Pieces(vec![raw]))))
+    }
+}
+
 impl fmt::Debug for Unknown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.fields()).finish()
