@@ -11,9 +11,13 @@
 pub mod activation;
 pub mod conv;
 pub mod conv_transpose;
+pub mod elementwise;
 pub mod gemm;
 pub mod math;
+pub mod norm;
+pub mod reduce;
 pub mod simd;
+pub mod softmax;
 mod window;
 
 #[cfg(test)]
