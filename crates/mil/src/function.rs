@@ -273,6 +273,11 @@ impl Function {
         self.ops.len()
     }
 
+    /// Number of block slots, for side tables.
+    pub fn block_count(&self) -> usize {
+        self.blocks.len()
+    }
+
     /// The constant behind a value, when it is one.
     pub fn constant(&self, id: ValueId) -> Option<&Const> {
         self.value(id).as_const()

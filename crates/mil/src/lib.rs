@@ -41,6 +41,7 @@ mod program;
 pub mod text;
 mod types;
 mod uses;
+pub mod verify;
 
 pub use anemone_tensor::{Bytes, DType, Tensor};
 pub use builder::{Builder, OpBuilder};
@@ -55,3 +56,4 @@ pub use opset::Opset;
 pub use program::Program;
 pub use types::{Dim, TensorType, Type};
 pub use uses::Uses;
+pub use verify::{Diagnostic, Diagnostics, Level, Verified, verify};

@@ -2,6 +2,11 @@
 //!
 //! Float arithmetic is done in `f32` or wider and rounded to the result's declared type.
 
+mod error;
+mod interpret;
+mod lifetime;
 mod site;
 
+pub use error::EvalError;
+pub use interpret::{DEFAULT_MAX_STEPS, Observer, Options, run};
 pub use site::{EvalFn, EvalSite};

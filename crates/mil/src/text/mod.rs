@@ -22,6 +22,7 @@ mod value;
 pub use error::ParseError;
 pub use interface::plain_interface;
 pub use parse::{Resolver, parse};
+pub(crate) use place::Placement;
 pub use print::{BlobNamer, print, print_with};
 
 use crate::{Name, Opset, Program};

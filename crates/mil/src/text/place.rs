@@ -5,13 +5,13 @@ use crate::{BlockId, Def, Function, Op, Opset, ValueId};
 use std::collections::HashMap;
 
 /// The `const` statements of a function: for each block, position among its ops and value, in order.
-pub(super) struct Placement {
+pub(crate) struct Placement {
     blocks: HashMap<BlockId, Vec<(usize, ValueId)>>,
 }
 
 impl Placement {
     /// Places every named constant in the innermost block that encloses its uses, before the first of them.
-    pub(super) fn of(function: &Function, order: ConstOrder) -> Placement {
+    pub(crate) fn of(function: &Function, order: ConstOrder) -> Placement {
         let mut scan = Scan { function, path: Vec::new(), found: Vec::new(), index: HashMap::new() };
         scan.block(function.body());
         let mut blocks: HashMap<BlockId, Vec<(usize, ValueId)>> = HashMap::new();
@@ -28,6 +28,11 @@ impl Placement {
             }
         }
         Placement { blocks }
+    }
+
+    /// Constants that stand in `block`.
+    pub(crate) fn of_block(&self, block: BlockId) -> impl Iterator<Item = ValueId> + '_ {
+        self.blocks.get(&block).into_iter().flatten().map(|&(_, v)| v)
     }
 
     /// Constants that stand before op `at` of `block`; `at` may be one past the last op.
