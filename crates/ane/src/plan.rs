@@ -2,14 +2,14 @@
 
 use crate::cost::{self, Backend, Basis, Estimate, Reach};
 use crate::device::Device;
-use crate::eligibility::{self, Answer, GPU_LARGE_CONV, IDENTITY, Verdict};
+use crate::eligibility::{self, Answer, CAST_UNKNOWN_EXTENT, GPU_LARGE_CONV, IDENTITY, Verdict};
 use crate::fact::Fact;
 use crate::operands::is_load_time;
 use crate::reason::{Reasons, ms};
 use crate::segment::{self, Path, TIE};
 use crate::units::{Unit, Units};
 use anemone_mil::ops::Site;
-use anemone_mil::{Function, OpId, Uses};
+use anemone_mil::{Function, Op, OpId, Uses};
 use anemone_tensor::num::f64_of_usize;
 use std::ops::Range;
 
@@ -139,13 +139,8 @@ fn op_plan(
     reasons: &Reasons<'_>,
 ) -> OpPlan {
     let op = function.op(candidate.id);
-    let dropped = op.is("identity");
-    let answered = |answer: Answer| {
-        let asked = move |u: &Unit| dropped || units.allows(*u);
-        let units = Unit::ALL.into_iter().filter(asked);
-        units.filter(move |&u| candidate.verdict(u).answer == answer).collect::<Vec<Unit>>()
-    };
-    let (supported, unknown) = (answered(Answer::Yes), answered(Answer::Unknown));
+    let quirk = quirk(op, candidate, units);
+    let (supported, unknown) = (listed(candidate, units, quirk), unrecorded(candidate, units));
     let on_ane = reasons.path.chosen[index] == Backend::Ane;
     let gpu = !on_ane && supported.contains(&Unit::Gpu) && gpu_takes_over(op.kind.name(), candidate);
     let preferred = if on_ane {
@@ -161,7 +156,7 @@ fn op_plan(
         name: op.outputs.first().map_or(&op.name, |&v| &function.value(v).name).to_string(),
         kind: op.kind.name().to_owned(),
         reason: reason(index, preferred, units, candidate, reasons),
-        facts: facts(candidate, units, gpu, dropped),
+        facts: facts(candidate, units, gpu.then_some(&GPU_LARGE_CONV), quirk),
         uncertain: gpu || !unknown.is_empty() || candidate.estimate.is_none_or(|e| !e.basis.is_sure()),
         equal_cost_alternative: equal && !gpu,
         cost_share: None,
@@ -204,18 +199,40 @@ fn reason(
     }
 }
 
-fn facts(candidate: &Candidate, units: Units, gpu: bool, dropped: bool) -> Vec<&'static Fact> {
-    let mut facts: Vec<&'static Fact> = Vec::new();
-    if gpu {
-        facts.push(&GPU_LARGE_CONV);
-    }
-    if dropped {
-        facts.push(&IDENTITY);
-    }
+fn facts(
+    candidate: &Candidate,
+    units: Units,
+    gpu: Option<&'static Fact>,
+    quirk: Option<&'static Fact>,
+) -> Vec<&'static Fact> {
+    let mut facts: Vec<&'static Fact> = gpu.into_iter().chain(quirk).collect();
     for unit in Unit::ALL.into_iter().rev().filter(|&u| units.allows(u)) {
         facts.extend(&candidate.verdict(unit).facts);
     }
     facts
+}
+
+/// The fact by which an op is listed for a unit that does not take it.
+fn quirk(op: &Op, candidate: &Candidate, units: Units) -> Option<&'static Fact> {
+    let guessed = candidate.estimate.is_some_and(|e| e.basis.guessed_extent);
+    match op.kind.name() {
+        "identity" => Some(&IDENTITY),
+        "cast" if guessed && units == Units::All => Some(&CAST_UNKNOWN_EXTENT),
+        _ => None,
+    }
+}
+
+fn listed(candidate: &Candidate, units: Units, quirk: Option<&Fact>) -> Vec<Unit> {
+    if quirk.is_some() {
+        return Unit::ALL.to_vec();
+    }
+    let taken = |u: &Unit| units.allows(*u) && candidate.verdict(*u).answer == Answer::Yes;
+    Unit::ALL.into_iter().filter(taken).collect()
+}
+
+fn unrecorded(candidate: &Candidate, units: Units) -> Vec<Unit> {
+    let open = |u: &Unit| units.allows(*u) && candidate.verdict(*u).answer == Answer::Unknown;
+    Unit::ALL.into_iter().filter(open).collect()
 }
 
 /// Estimated time of an op where the path puts it, in ms; on the GPU the CPU's figure stands in.

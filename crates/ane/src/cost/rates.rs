@@ -75,33 +75,36 @@ static CONV_TRANSPOSE_STEP: Threshold =
 
 /// The estimates of ANE target h16g on macOS 27.0.1.
 ///
-/// Source: 751K/Apple-Neural-Engine-Microarchitecture-Study-M6, `data/03_compile/opdispatch/ana`, 97 ops; the rates of
-/// `lstm`, `gru`, `rnn` and `upsample_bilinear` each rest on one size.
+/// Source: 751K/Apple-Neural-Engine-Microarchitecture-Study-M6, `data/03_compile/opdispatch/ana`, 97 ops, to the digits
+/// given there; the rates of `lstm`, `gru`, `rnn` and `upsample_bilinear` each rest on one size.
 pub static H16G: Rates = Rates {
-    bandwidth: per(68.0 * GIB, 170.0 / 3.0 * GIB, 170.0 / 3.0 * GIB),
-    peak: per(f64::INFINITY, 754.5e9, 656e9),
+    bandwidth: per(68.0 * GIB, 56.666_664_123_535_16 * GIB, 56.666_664_123_535_16 * GIB),
+    peak: per(f64::INFINITY, 754.543_334_960_937_5e9, 656e9),
     relu: per(100e9, 100e9, 100e9),
     conv: [
-        per(0.4712e12, 0.02709e12, 0.02355e12),
-        per(7.161e12, 0.388e12, 0.3374e12),
-        per(16.15e12, 0.7545e12, 0.656e12),
+        per(471.180_908_203_125e9, 27.085_212_707_519_53e9, 23.547_885_894_775_39e9),
+        per(7_160.830_078_125e9, 388.061_431_884_765_6e9, 337.380_615_234_375e9),
+        per(16_151.676_757_812_5e9, 754.492_736_816_406_2e9, 655.955_993_652_343_8e9),
     ],
     conv_steps: &CONV_STEPS,
     linear: [
-        per(0.1070e12, 0.0689e12, 0.0599e12),
-        per(0.5805e12, 0.02254e12, 0.0196e12),
-        per(5.291e12, 0.16778e12, 0.14587e12),
+        per(106.973_114_013_671_88e9, 68.870_582_580_566_41e9, 59.876_087_374_023_43e9),
+        per(580.450_378_417_968_8e9, 22.544_456_481_933_594e9, 19.600_151_062_011_72e9),
+        per(5_290.789_550_781_25e9, 167.758_300_781_25e9, 145.849_075_317_382_8e9),
     ],
     linear_steps: &LINEAR_STEPS,
-    conv_transpose: [per(37.8e12, 0.2115e12, 0.1839e12), per(15.2e12, 0.06314e12, 0.0549e12)],
+    conv_transpose: [
+        per(37_831.957_031_25e9, 211.660_354_614_257_8e9, 184.017_517_089_843_7e9),
+        per(15_205.035_156_25e9, 63.142_517_089_843_75e9, 54.896_102_905_273_44e9),
+    ],
     conv_transpose_step: &CONV_TRANSPOSE_STEP,
-    add: per(17.99e9, 10.56e9, 9.18e9),
-    mul: per(21.5e9, 5.75e9, 5e9),
-    concat: per(50e9, 5.75e9, 5e9),
-    transpose: per(17.22e9, 21.87e9, 19.01e9),
-    transpose_outer: per(11.43e9, 0.9378e9, 0.8153e9),
-    gather: per(f64::NAN, 11.5e9, 10e9),
-    upsample_bilinear: per(79.315e9, 0.524_666e9, 0.456_148e9),
-    recurrent: per(f64::NAN, 23.115e9, 20.095e9),
-    lstm: per(f64::NAN, 2.199_15e6, 1.911_93e6),
+    add: per(17.990_264_892_578_125e9, 10.561_096_191_406_25e9, 9.181_818_008_422_852e9),
+    mul: per(21.5e9, 5.751_092_433_929_443e9, 5e9),
+    concat: per(50e9, 5.751_092_433_929_443e9, 5e9),
+    transpose: per(17.218_671_798_706_055e9, 21.871_580_123_901_367e9, 19.015_151_977_539_062e9),
+    transpose_outer: per(11.428_275_108_337_4e9, 0.937_736_034_393_310_5e9, 0.815_267_741_680_145_3e9),
+    gather: per(f64::NAN, 11.502_184_867_858_887e9, 10e9),
+    upsample_bilinear: per(79.314_171_714_551_62e9, 0.524_670_902_058_316_5e9, 0.456_148_933_030_333_1e9),
+    recurrent: per(f64::NAN, 23.1135e9, 20.0948e9),
+    lstm: per(f64::NAN, 2.199_151_030e6, 1.911_941_886e6),
 };

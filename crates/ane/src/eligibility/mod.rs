@@ -8,7 +8,7 @@ mod ops;
 mod other;
 mod weights;
 
-pub(crate) use other::{GPU_LARGE_CONV, IDENTITY};
+pub(crate) use other::{CAST_UNKNOWN_EXTENT, GPU_LARGE_CONV, IDENTITY};
 
 use crate::device::Device;
 use crate::fact::Fact;
@@ -89,7 +89,7 @@ pub fn foreign(name: &str, unit: Unit) -> Verdict {
 /// Every fact that a plan may name: those of the rules by unit, then those of the planner.
 pub fn facts() -> impl Iterator<Item = &'static Fact> {
     let ruled = Unit::ALL.into_iter().flat_map(|unit| rules(unit).iter().map(|r| r.fact));
-    ruled.chain([&GPU_LARGE_CONV, &IDENTITY])
+    ruled.chain([&GPU_LARGE_CONV, &IDENTITY, &CAST_UNKNOWN_EXTENT])
 }
 
 fn rules(unit: Unit) -> &'static [Rule] {

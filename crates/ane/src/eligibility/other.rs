@@ -47,6 +47,15 @@ pub(crate) static IDENTITY: Fact = Fact {
     source: "751K/Apple-Neural-Engine-Microarchitecture-Study-M6: iso/shape",
 };
 
+pub(crate) static CAST_UNKNOWN_EXTENT: Fact = Fact {
+    id: "ane-cast-unknown-extent",
+    claim: "With all units allowed, the ANE is listed for a cast of a tensor whose extent depends on data, which is \
+            not listed without the GPU, and never preferred.",
+    scope: "M4, macOS 27.0.1, MLComputePlan; two graphs",
+    evidence: Evidence::Measured,
+    source: "751K/Apple-Neural-Engine-Microarchitecture-Study-M6: iso/nonzero, iso/range_1d",
+};
+
 /// Rules of the CPU.
 pub(super) static CPU: &[Rule] =
     &[Rule { fact: &CPU_TAKES_ALL, check: |_, _| Ruling::yes("the CPU takes every op") }];
