@@ -1,6 +1,0 @@
-//! Family `control_flow`.
-
-use super::OpDef;
-
-/// The ops of this family.
-pub static OPS: &[&OpDef] = &[];

@@ -1,6 +1,0 @@
-//! Family `scatter_gather`.
-
-use super::OpDef;
-
-/// The ops of this family.
-pub static OPS: &[&OpDef] = &[];
