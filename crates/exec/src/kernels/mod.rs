@@ -13,11 +13,16 @@ pub mod conv;
 pub mod conv_transpose;
 pub mod elementwise;
 pub mod gemm;
+pub mod layout;
 pub mod math;
 pub mod norm;
+pub mod pool2d;
+pub mod recurrent;
 pub mod reduce;
+pub mod resize;
 pub mod simd;
 pub mod softmax;
+mod stencil;
 mod window;
 
 #[cfg(test)]

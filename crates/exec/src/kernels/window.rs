@@ -133,6 +133,8 @@ pub(crate) struct Planes {
     phases: Vec<[usize; 3]>,
     /// Offset of every tap, row-major over the kernel.
     pub(crate) taps: Vec<usize>,
+    /// The largest offset of a tap.
+    pub(crate) furthest: usize,
     /// Elements of all planes of a channel.
     pub(crate) len: usize,
     /// True when the input itself has this layout, so that nothing need be copied.
@@ -159,7 +161,8 @@ impl Planes {
             taps.push(plane * size + (z.1 * extent[1] + y.1) * extent[2] + x.1);
         }
         let len = phases.len() * size;
-        Self { window, extent, phases, taps, len, direct }
+        let furthest = taps.iter().copied().max().unwrap_or(0);
+        Self { window, extent, phases, taps, furthest, len, direct }
     }
 
     /// Position of output `(z, y, 0)`; outputs of a row follow one another.

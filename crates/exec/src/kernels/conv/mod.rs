@@ -6,6 +6,7 @@ mod product;
 use super::activation::{Activation, Bias, Epilogue};
 use super::gemm::{Mat, PackedLhs, seat_scratch};
 use super::simd::Isa;
+use super::stencil;
 use super::window::{Planes, Window};
 use super::{Misfit, fits};
 use crate::pool::Pool;
@@ -160,7 +161,9 @@ impl ConvPlan {
     /// Scratch elements that [`ConvPlan::run`] needs.
     pub fn scratch(&self, pool: &Pool) -> usize {
         match self.weights {
-            Weights::Depthwise(_) => depthwise::seat_scratch(&self.planes, &self.geometry) * pool.threads(),
+            Weights::Depthwise(_) => {
+                stencil::seat_scratch(&self.planes, self.geometry.window.output) * pool.threads()
+            }
             Weights::Product { .. } if self.groups_first(pool) => {
                 (self.unfolded() + self.product_scratch()) * pool.threads()
             }
