@@ -38,6 +38,7 @@ mod work;
 
 pub use conv::{Conv, ConvTranspose};
 pub use fault::Fault;
+pub use image_resizing::{Interpolation, Resize, Sampling, Tap, Target};
 pub use linear::MatMul;
 pub use partial::{Entry, entries};
 pub use pool::{Pool, PoolKind};
