@@ -303,3 +303,23 @@ fn an_op_set_limits_inputs_states_and_dims() {
         ]
     );
 }
+
+/// coremltools 9.0 writes `epsilon = fp32(1e-5)` beside an `fp16` mean when the parameter was left out.
+#[test]
+fn a_default_that_coremltools_wrote_may_be_fp32() {
+    let body = |epsilon: &str| {
+        format!(
+            "tensor<fp16, [1, 2, 1]> e = expand_dims(axes = tensor<int32, [2]>([0, 2]), x = x);
+             tensor<fp16, [1, 2, 1]> y = batch_norm(epsilon = {epsilon}, mean = tensor<fp16, [2]>([0, 0]),
+                variance = tensor<fp16, [2]>([1, 1]), x = e)[name = string(\"y\")];"
+        )
+    };
+    assert_eq!(faults(&main_of("ios17", &body("fp32(1e-5)"), "y"), Level::Imported), Vec::<String>::new());
+    assert_eq!(
+        faults(&main_of("ios17", &body("int32(1)"), "y"), Level::Imported),
+        [
+            "function main, batch_norm \"y\": argument `epsilon` is int32, but must be fp16 or fp32",
+            "function main, batch_norm \"y\": argument `epsilon` is int32, but must be fp16, as argument `mean`"
+        ]
+    );
+}
