@@ -415,6 +415,15 @@ fn deep_nesting_is_refused() {
     assert_eq!(deep("tensor<int32, [", "1, "), "a tensor has more than 32 dims");
 }
 
+#[test]
+fn endless_arguments_and_attributes_are_refused() {
+    let many: String = (0..5000).map(|i| format!("a{i} = int32(1), ")).collect();
+    let refused = |text: String| parse(&text, &|_, _, _| None).expect_err("too many").message;
+    let arguments = format!("program(1.3){{func f<ios17>(){{ g({many}");
+    assert_eq!(refused(arguments), "an op has more than 4096 arguments");
+    assert_eq!(refused(format!("program(1.3)[{many}")), "more than 4096 attributes");
+}
+
 /// Truncated and damaged text gives a program or an error, never a panic; what still parses prints and parses again.
 #[test]
 fn damaged_text_never_panics() {

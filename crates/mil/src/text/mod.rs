@@ -31,6 +31,8 @@ use crate::{Name, Opset, Program};
 pub const MAX_DEPTH: usize = 64;
 /// Most dims of a tensor type that the parser takes.
 pub const MAX_RANK: usize = 32;
+/// Most arguments of an op, and most attributes in a bracket, that the parser takes.
+pub const MAX_ENTRIES: usize = 4096;
 /// Longest text that the parser takes, in bytes.
 pub const MAX_TEXT: usize = 1 << 30;
 

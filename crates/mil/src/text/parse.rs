@@ -3,12 +3,12 @@
 use super::cursor::{Parser, Result};
 use super::lex::{Lexer, Token, error_at};
 use super::value::is_type_word;
-use super::{MAX_TEXT, ParseError, plain_interface};
+use super::{MAX_ENTRIES, MAX_TEXT, ParseError, plain_interface};
 use crate::{
     Arg, BlobRef, BlockId, Const, DType, Function, Literal, Name, Op, OpKind, Opset, Program, Type, ValueId,
 };
 use anemone_tensor::Bytes;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// Gives the packed bytes of a weight from its place, element type and shape; `None` when they are not at hand.
 pub type Resolver<'a> = dyn Fn(&BlobRef, DType, &[usize]) -> Option<Bytes> + 'a;
@@ -53,11 +53,11 @@ impl<'a> Parser<'a, '_> {
         self.punct(')')?;
         let attributes = self.attributes()?;
         self.punct('{')?;
-        let mut functions: Vec<Function> = Vec::new();
+        let (mut functions, mut names) = (Vec::new(), HashSet::new());
         while !self.eat('}')? {
             let at = self.at;
             let function = self.function()?;
-            if functions.iter().any(|f| f.name == function.name) {
+            if !names.insert(function.name.clone()) {
                 return self.fail(at, format!("function `{}` is defined twice", function.name));
             }
             functions.push(function);
@@ -65,7 +65,7 @@ impl<'a> Parser<'a, '_> {
         if self.token != Token::End {
             return self.expected("the end of the text");
         }
-        functions.sort_by(|a, b| a.name.cmp(&b.name));
+        functions.sort_by(|a: &Function, b| a.name.cmp(&b.name));
         let interface = plain_interface(&functions);
         let (doc, unknown) = (String::new(), Bytes::new());
         Ok(Program { version, functions, interface, attributes, doc, unknown })
@@ -212,6 +212,9 @@ impl<'a> Parser<'a, '_> {
     }
 
     fn unique(&self, args: &[Arg], at: usize, param: &str) -> Result<()> {
+        if args.len() == MAX_ENTRIES {
+            return self.fail(at, format!("an op has more than {MAX_ENTRIES} arguments"));
+        }
         match args.iter().any(|a| &*a.param == param) {
             true => self.fail(at, format!("argument `{param}` is given twice")),
             false => Ok(()),
@@ -291,6 +294,9 @@ impl<'a> Parser<'a, '_> {
             self.separator(entries.is_empty())?;
             let at = self.at;
             let key = self.ident("an attribute name or `]`")?;
+            if entries.len() == MAX_ENTRIES {
+                return self.fail(at, format!("more than {MAX_ENTRIES} attributes"));
+            }
             if entries.iter().any(|e| e.key == key) {
                 return self.fail(at, format!("attribute `{key}` is given twice"));
             }

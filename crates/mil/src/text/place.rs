@@ -15,10 +15,16 @@ impl Placement {
         let mut scan = Scan { function, path: Vec::new(), found: Vec::new(), index: HashMap::new() };
         scan.block(function.body());
         let mut blocks: HashMap<BlockId, Vec<(usize, ValueId)>> = HashMap::new();
+        let mut newest = HashMap::new();
         for (value, path) in scan.found {
-            let Some(&(block, at)) = path.last() else { continue };
-            let at =
-                if order == ConstOrder::AsMade { at.min(made_before(function, block, value)) } else { at };
+            let Some(&(block, used)) = path.last() else { continue };
+            let at = match order {
+                ConstOrder::FirstUse => used,
+                ConstOrder::AsMade => {
+                    let newest = newest.entry(block).or_insert_with(|| newest_results(function, block));
+                    used.min(newest.partition_point(|&v| v < Some(value)))
+                }
+            };
             blocks.entry(block).or_default().push((at, value));
         }
         for list in blocks.values_mut() {
@@ -43,11 +49,15 @@ impl Placement {
     }
 }
 
-/// Position of the first op of the block whose results were made after the value.
-fn made_before(function: &Function, block: BlockId, value: ValueId) -> usize {
-    let ops = &function.block(block).ops;
-    let later = |&op: &_| function.op(op).outputs.first().is_some_and(|&first| first > value);
-    ops.iter().position(later).unwrap_or(ops.len())
+/// For each op of the block, the newest first result up to there.
+fn newest_results(function: &Function, block: BlockId) -> Vec<Option<ValueId>> {
+    let mut newest = None;
+    let ops = function.block(block).ops.iter();
+    ops.map(|&op| {
+        newest = newest.max(function.op(op).outputs.first().copied());
+        newest
+    })
+    .collect()
 }
 
 type Path = Vec<(BlockId, usize)>;
