@@ -1,4 +1,19 @@
-//! Room `exec` of Anemone: the CPU engine. SIMD and `unsafe` live here alone.
+//! The CPU engine: plans a function once per set of input shapes, then runs it on a fixed arena.
+//!
+//! The way of a prediction: a [`Session`] folds constants and *lowers* each op to a kernel (weights are packed then,
+//! once), gives every intermediate tensor a place in one arena, and runs the steps in order over a thread pool. Float
+//! tensors are held as `f32`; where the program says `fp16`, results are rounded to it after every op. Ops without a
+//! kernel, and everything that is not a float tensor of known shape, go through the reference evaluation of
+//! `anemone-mil`; functions with control flow, states or data-dependent shapes run there as a whole.
+//!
+//! SIMD and `unsafe` live in this room alone.
 
+mod arena;
 pub mod kernels;
+mod lower;
+mod plan;
 pub mod pool;
+mod session;
+mod specialise;
+
+pub use session::{Options, Session};

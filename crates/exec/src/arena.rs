@@ -1,0 +1,135 @@
+//! One allocation for all intermediate tensors, and the plan of who lives where.
+
+/// A range of `f32` elements of the arena.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Span {
+    /// First element.
+    pub offset: usize,
+    /// Number of elements.
+    pub len: usize,
+}
+
+impl Span {
+    fn overlaps(self, other: Span) -> bool {
+        self.len > 0
+            && other.len > 0
+            && self.offset < other.offset + other.len
+            && other.offset < self.offset + self.len
+    }
+}
+
+/// A buffer before it has a place: its size and the steps between which it must keep its content.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lifetime {
+    /// Number of elements.
+    pub len: usize,
+    /// Step that writes it first.
+    pub first: usize,
+    /// Step that reads it last.
+    pub last: usize,
+}
+
+/// Elements per cache line; buffers start on one.
+const LINE: usize = 16;
+
+/// Gives every buffer a span so that buffers alive at the same step never overlap.
+///
+/// Largest first, each at the lowest offset that is free during its lifetime ("greedy by size", Pisarchyk and Lee,
+/// Efficient Memory Management for Deep Neural Net Inference, 2020). Returns the spans and the arena's size.
+pub(crate) fn place(buffers: &[Lifetime]) -> (Vec<Span>, usize) {
+    let mut order: Vec<usize> = (0..buffers.len()).collect();
+    order.sort_by_key(|&i| (std::cmp::Reverse(buffers[i].len), i));
+    let mut spans = vec![Span { offset: 0, len: 0 }; buffers.len()];
+    let mut placed: Vec<usize> = Vec::with_capacity(buffers.len());
+    let mut total = 0;
+    for i in order {
+        let b = buffers[i];
+        let mut taken: Vec<Span> = placed
+            .iter()
+            .filter(|&&j| buffers[j].first <= b.last && b.first <= buffers[j].last)
+            .map(|&j| spans[j])
+            .collect();
+        taken.sort_by_key(|s| s.offset);
+        let mut offset = 0;
+        for s in taken {
+            if offset + b.len <= s.offset {
+                break;
+            }
+            offset = offset.max((s.offset + s.len).next_multiple_of(LINE));
+        }
+        spans[i] = Span { offset, len: b.len };
+        total = total.max(offset + b.len);
+        placed.push(i);
+    }
+    (spans, total)
+}
+
+/// The memory behind the spans.
+#[derive(Debug)]
+pub(crate) struct Arena {
+    memory: Vec<f32>,
+}
+
+impl Arena {
+    pub(crate) fn new(len: usize) -> Arena {
+        Arena { memory: vec![0.0; len] }
+    }
+
+    pub(crate) fn read(&self, span: Span) -> &[f32] {
+        &self.memory[span.offset..span.offset + span.len]
+    }
+
+    pub(crate) fn write(&mut self, span: Span) -> &mut [f32] {
+        &mut self.memory[span.offset..span.offset + span.len]
+    }
+
+    /// Borrows `reads` shared and `writes` exclusively, all at once.
+    ///
+    /// # Panics
+    /// When a written span overlaps another one or lies outside; [`place`] never makes such spans.
+    pub(crate) fn split<'a>(&'a mut self, reads: &[Span], writes: &[Span]) -> (Vec<&'a [f32]>, Vec<&'a mut [f32]>) {
+        for (i, w) in writes.iter().enumerate() {
+            let clash = reads.iter().chain(&writes[i + 1..]).any(|s| s.overlaps(*w));
+            assert!(!clash, "arena spans overlap");
+        }
+        let in_range = |s: &Span| s.offset.checked_add(s.len).is_some_and(|end| end <= self.memory.len());
+        assert!(reads.iter().chain(writes).all(in_range), "arena span out of range");
+        let base = self.memory.as_mut_ptr();
+        // SAFETY: every span lies within the allocation, and no written span overlaps any other (checked above);
+        // the borrow of `self` lasts as long as the slices.
+        unsafe {
+            let shared = reads.iter().map(|s| std::slice::from_raw_parts(base.add(s.offset), s.len)).collect();
+            let exclusive = writes.iter().map(|s| std::slice::from_raw_parts_mut(base.add(s.offset), s.len)).collect();
+            (shared, exclusive)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buffers_share_memory_only_when_their_lifetimes_do_not_meet() {
+        let life = |len, first, last| Lifetime { len, first, last };
+        let buffers = [life(100, 0, 1), life(50, 1, 2), life(100, 2, 3), life(10, 0, 3)];
+        let (spans, total) = place(&buffers);
+        for (i, a) in buffers.iter().enumerate() {
+            for (j, b) in buffers.iter().enumerate().skip(i + 1) {
+                let meet = a.first <= b.last && b.first <= a.last;
+                assert!(!(meet && spans[i].overlaps(spans[j])), "{i} and {j}");
+            }
+        }
+        assert!(total < 260, "{total}");
+    }
+
+    #[test]
+    #[expect(clippy::float_cmp, reason = "the value is stored, not computed")]
+    fn disjoint_spans_are_borrowed_together() {
+        let mut arena = Arena::new(8);
+        arena.write(Span { offset: 0, len: 4 }).fill(2.0);
+        let (r, mut w) = arena.split(&[Span { offset: 0, len: 4 }], &[Span { offset: 4, len: 4 }]);
+        w[0].copy_from_slice(r[0]);
+        assert_eq!(arena.read(Span { offset: 7, len: 1 })[0], 2.0);
+    }
+}

@@ -1,0 +1,145 @@
+//! Moving elements without computing.
+
+use super::{Lowered, Lowering, plain};
+use crate::kernels::layout::{CopyPlan, Indices, PadMode, RemapPlan, concat as join, padded, split as part, tiled};
+use crate::kernels::resize::nearest;
+use anemone_mil::DType;
+use anemone_mil::ops::{self, Concat, Pad, SliceByIndex, Split, transposition};
+
+/// Ops that leave the elements as they are.
+pub(super) fn alias(l: &Lowering<'_>) -> Option<Lowered> {
+    Some(Lowered::Alias(l.value("x")?))
+}
+
+/// `cast` between float types: widening changes nothing, narrowing rounds.
+pub(super) fn cast(l: &Lowering<'_>) -> Option<Lowered> {
+    let x = l.value("x")?;
+    let from = l.site.tensor("x").ok()?.dtype;
+    match (from, l.result()?.dtype) {
+        (DType::F16, DType::F32) => Some(Lowered::Alias(x)),
+        (DType::F32, DType::F16) => Some(plain(vec![x], |io, _| io.outputs[0].copy_from_slice(io.inputs[0]))),
+        (a, b) if a == b => Some(Lowered::Alias(x)),
+        _ => None,
+    }
+}
+
+/// `transpose`.
+pub(super) fn transpose(l: &Lowering<'_>) -> Option<Lowered> {
+    let x = l.value("x")?;
+    let shape = l.shape(x)?;
+    let perm = transposition(&l.site).ok()?;
+    let kept = |d: &usize| shape[*d] != 1;
+    // Moving dims of one element moves nothing.
+    if perm.iter().filter(|d| kept(d)).is_sorted() {
+        return Some(Lowered::Alias(x));
+    }
+    let plan = CopyPlan::transpose(&shape, &perm).ok()?;
+    Some(plain(vec![x], move |io, pool| plan.run(io.inputs[0], io.outputs[0], pool)))
+}
+
+/// `concat`.
+pub(super) fn concat(l: &Lowering<'_>) -> Option<Lowered> {
+    let view = Concat::of(&l.site).ok()?;
+    if view.interleave {
+        return None;
+    }
+    let shapes: Option<Vec<Vec<usize>>> = view.values.iter().map(|&v| l.shape(v)).collect();
+    let shapes = shapes?;
+    let extents: Vec<usize> = shapes.iter().map(|s| s[view.axis]).collect();
+    let (outer, _, inner) = Lowering::around(shapes.first()?, view.axis);
+    Some(plain(view.values, move |io, pool| {
+        let parts: Vec<(&[f32], usize)> = io.inputs.iter().copied().zip(extents.iter().copied()).collect();
+        join(&parts, outer, inner, io.outputs[0], pool);
+    }))
+}
+
+/// `split`.
+pub(super) fn split(l: &Lowering<'_>) -> Option<Lowered> {
+    let view = Split::of(&l.site).ok()?;
+    let shape = l.shape(view.x)?;
+    let sizes: Option<Vec<usize>> = view.sizes.iter().map(anemone_mil::Dim::known).collect();
+    let sizes = sizes?;
+    let (outer, _, inner) = Lowering::around(&shape, view.axis);
+    Some(plain(vec![view.x], move |io, pool| {
+        let mut outs: Vec<(&mut [f32], usize)> =
+            io.outputs.iter_mut().zip(&sizes).map(|(o, &n)| (&mut **o, n)).collect();
+        part(io.inputs[0], outer, inner, &mut outs, pool);
+    }))
+}
+
+/// `slice_by_index` with constant bounds.
+pub(super) fn slice_by_index(l: &Lowering<'_>) -> Option<Lowered> {
+    let view = SliceByIndex::of(&l.site).ok()?;
+    let shape = l.shape(view.x)?;
+    let dims = view.resolve(&shape).ok()?;
+    let begin: Vec<usize> = dims.iter().map(|d| d.begin).collect();
+    let count: Vec<usize> = dims.iter().map(|d| d.extent).collect();
+    let stride: Option<Vec<isize>> = dims.iter().map(|d| isize::try_from(d.stride).ok()).collect();
+    let plan = CopyPlan::slice(&shape, &begin, &stride?, &count).ok()?;
+    Some(plain(vec![view.x], move |io, pool| plan.run(io.inputs[0], io.outputs[0], pool)))
+}
+
+/// `pad` by constant amounts.
+pub(super) fn pad(l: &Lowering<'_>) -> Option<Lowered> {
+    let view = Pad::of(&l.site).ok()?;
+    let shape = l.shape(view.x)?;
+    let (mode, fill) = match view.mode {
+        #[allow(clippy::cast_possible_truncation, reason = "kernels compute in f32")]
+        ops::PadMode::Constant(v) => (PadMode::Constant, v as f32),
+        ops::PadMode::Reflect => (PadMode::Reflect, 0.0),
+        ops::PadMode::Replicate => (PadMode::Replicate, 0.0),
+    };
+    let pads = view.pads?;
+    let lists: Result<Vec<Indices>, _> =
+        shape.iter().zip(&pads).map(|(&n, &(before, after))| padded(n, before, after, mode)).collect();
+    remap(l, view.x, &lists.ok()?, fill)
+}
+
+fn remap(l: &Lowering<'_>, x: anemone_mil::ValueId, lists: &[Indices], fill: f32) -> Option<Lowered> {
+    let plan = RemapPlan::new(&l.shape(x)?, lists).ok()?;
+    Some(plain(vec![x], move |io, pool| plan.run(io.inputs[0], fill, io.outputs[0], pool)))
+}
+
+/// `tile` by constant factors.
+pub(super) fn tile(l: &Lowering<'_>) -> Option<Lowered> {
+    let x = l.value("x")?;
+    let shape = l.shape(x)?;
+    let reps = l.site.known_ints("reps")?;
+    if reps.len() != shape.len() {
+        return None;
+    }
+    let times: Option<Vec<usize>> = reps.iter().map(|&r| usize::try_from(r).ok()).collect();
+    let lists: Vec<Indices> = shape.iter().zip(times?).map(|(&n, t)| tiled(n, t)).collect();
+    remap(l, x, &lists, 0.0)
+}
+
+/// `gather` by constant indices.
+pub(super) fn gather(l: &Lowering<'_>) -> Option<Lowered> {
+    let x = l.value("x")?;
+    let shape = l.shape(x)?;
+    let axis = l.site.axis("axis", shape.len()).ok()?;
+    if l.site.known_ints("batch_dims").is_some_and(|b| b.first() != Some(&0)) {
+        return None;
+    }
+    let extent = i64::try_from(shape[axis]).ok()?;
+    let front = |i: i64| usize::try_from(if i < 0 { i + extent } else { i }).ok();
+    let indices: Option<Vec<usize>> = l.site.known_ints("indices")?.into_iter().map(front).collect();
+    let plan = RemapPlan::gather(&shape, axis, &indices?).ok()?;
+    Some(plain(vec![x], move |io, pool| plan.run(io.inputs[0], 0.0, io.outputs[0], pool)))
+}
+
+/// `upsample_nearest_neighbor` by whole factors.
+pub(super) fn upsample_nearest(l: &Lowering<'_>) -> Option<Lowered> {
+    let x = l.value("x")?;
+    let (shape, out) = (l.shape(x)?, l.result_shape()?);
+    let rank = shape.len();
+    let whole = |d: usize| shape[d] > 0 && out[d] % shape[d] == 0;
+    if rank < 2 || !whole(rank - 1) || !whole(rank - 2) {
+        return None;
+    }
+    let mut lists = vec![Indices::All; rank];
+    for d in [rank - 2, rank - 1] {
+        lists[d] = Indices::List(nearest(shape[d], out[d]));
+    }
+    remap(l, x, &lists, 0.0)
+}

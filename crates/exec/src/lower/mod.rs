@@ -1,0 +1,180 @@
+//! Ops to kernels: one function per kind of op, which packs constant operands and fixes the geometry.
+
+mod elementwise;
+mod layout;
+mod product;
+mod reduction;
+mod window;
+
+use crate::kernels::Activation;
+use crate::pool::Pool;
+use anemone_mil::ops::Site;
+use anemone_mil::{DType, Function, OpId, Tensor, TensorType, Uses, ValueId};
+
+/// What a kernel reads and writes: dense row-major `f32` tensors.
+pub(crate) struct Io<'a, 'b> {
+    /// Operands, in the order that the lowering asked for.
+    pub inputs: &'a [&'a [f32]],
+    /// Results.
+    pub outputs: &'a mut [&'b mut [f32]],
+    /// Scratch memory, as long as [`Kernel::scratch`] asks for.
+    pub scratch: &'a mut [f32],
+}
+
+/// An op with its geometry fixed and its constants packed.
+pub(crate) trait Kernel: Send {
+    /// Elements of scratch memory.
+    fn scratch(&self, _pool: &Pool) -> usize {
+        0
+    }
+
+    /// True when `fp16` results still have to be rounded after it.
+    fn rounds_after(&self) -> bool {
+        true
+    }
+
+    /// Computes the results.
+    fn run(&self, io: Io<'_, '_>, pool: &Pool);
+}
+
+/// An op made ready.
+pub(crate) enum Lowered {
+    /// The result is this operand under another shape or name.
+    Alias(ValueId),
+    /// A kernel, and the operands that it reads.
+    Kernel {
+        /// The kernel.
+        kernel: Box<dyn Kernel>,
+        /// Operands, in the order of [`Io::inputs`].
+        reads: Vec<ValueId>,
+    },
+}
+
+/// A kernel without scratch memory, written as a closure.
+struct Plain<F>(F);
+
+impl<F: Fn(Io<'_, '_>, &Pool) + Send> Kernel for Plain<F> {
+    fn run(&self, io: Io<'_, '_>, pool: &Pool) {
+        (self.0)(io, pool);
+    }
+}
+
+/// The step of an alias: nothing to do.
+pub(crate) struct Nothing;
+
+impl Kernel for Nothing {
+    fn run(&self, _: Io<'_, '_>, _: &Pool) {}
+}
+
+/// A kernel from a closure.
+fn plain(reads: Vec<ValueId>, run: impl Fn(Io<'_, '_>, &Pool) + Send + 'static) -> Lowered {
+    Lowered::Kernel { kernel: Box::new(Plain(run)), reads }
+}
+
+/// An op that is being lowered.
+pub(crate) struct Lowering<'a> {
+    site: Site<'a>,
+    /// Applied to the result before it is stored.
+    activation: Activation,
+    pool: &'a Pool,
+}
+
+impl Lowering<'_> {
+    /// The operand of a parameter.
+    fn value(&self, param: &str) -> Option<ValueId> {
+        self.site.op.value(param)
+    }
+
+    /// Fixed shape of a value.
+    fn shape(&self, v: ValueId) -> Option<Vec<usize>> {
+        self.site.function.value(v).ty.tensor()?.known_shape()
+    }
+
+    /// Type of the first result.
+    fn result(&self) -> Option<&TensorType> {
+        self.site.function.value(*self.site.op.outputs.first()?).ty.tensor()
+    }
+
+    /// Fixed shape of the first result.
+    fn result_shape(&self) -> Option<Vec<usize>> {
+        self.result()?.known_shape()
+    }
+
+    /// True when results are declared `fp16`.
+    fn half(&self) -> bool {
+        self.result().is_some_and(|t| t.dtype == DType::F16)
+    }
+
+    /// The numbers of a constant value.
+    fn constant(&self, v: ValueId) -> Option<Tensor> {
+        crate::plan::constant_tensor(self.site.function, v)
+    }
+
+    /// The numbers of a constant operand; `None` when it is left out or computed.
+    fn floats(&self, param: &str) -> Option<Vec<f32>> {
+        self.constant(self.value(param)?).map(|t| t.to_f32s())
+    }
+
+    /// A constant float, its default included.
+    fn float(&self, param: &str) -> Option<f32> {
+        self.site.float(param).ok().map(|v| v as f32)
+    }
+
+    /// Product of the extents before, at and after an axis.
+    fn around(shape: &[usize], axis: usize) -> (usize, usize, usize) {
+        (shape[..axis].iter().product(), shape[axis], shape[axis + 1..].iter().product())
+    }
+}
+
+type Lower = fn(&Lowering<'_>) -> Option<Lowered>;
+
+/// Who lowers an op kind.
+fn find(kind: &str) -> Lower {
+    match kind {
+        "conv" => window::conv,
+        "conv_transpose" => window::conv_transpose,
+        "avg_pool" | "max_pool" | "l2_pool" => window::pool,
+        "linear" => product::linear,
+        "matmul" => product::matmul,
+        "batch_norm" => reduction::batch_norm,
+        "instance_norm" => reduction::instance_norm,
+        "layer_norm" => reduction::layer_norm,
+        "softmax" => reduction::softmax,
+        "reshape" | "expand_dims" | "squeeze" | "flatten2d" | "identity" => layout::alias,
+        "cast" => layout::cast,
+        "transpose" => layout::transpose,
+        "concat" => layout::concat,
+        "split" => layout::split,
+        "slice_by_index" => layout::slice_by_index,
+        "pad" => layout::pad,
+        "tile" => layout::tile,
+        "gather" => layout::gather,
+        "upsample_nearest_neighbor" => layout::upsample_nearest,
+        _ if kind.starts_with("reduce_") => reduction::reduce,
+        _ => elementwise::lower,
+    }
+}
+
+/// Lowers an op, with the activation `next` after it where one is given; `None` when no kernel fits.
+pub(crate) fn lower(function: &Function, id: OpId, next: Option<OpId>, pool: &Pool) -> Option<Lowered> {
+    let site = Site::new(function, function.op(id)).ok()?;
+    let activation = match next {
+        Some(next) => elementwise::activation(&Site::new(function, function.op(next)).ok()?)?,
+        None => Activation::None,
+    };
+    find(site.def.name)(&Lowering { site, activation, pool })
+}
+
+/// The activation that can become part of op `id`: the only user of its only result.
+pub(crate) fn fusable(function: &Function, uses: &Uses, id: OpId) -> Option<OpId> {
+    let op = function.op(id);
+    if !matches!(op.kind.name(), "conv" | "conv_transpose" | "linear" | "matmul") {
+        return None;
+    }
+    let [result] = *op.outputs.as_slice() else { return None };
+    let next = uses.only(result)?;
+    let site = Site::new(function, function.op(next)).ok()?;
+    let same_type = function.value(*site.op.outputs.first()?).ty == function.value(result).ty;
+    let fits = same_type && site.op.value("x") == Some(result) && elementwise::activation(&site).is_some();
+    fits.then_some(next)
+}

@@ -1,0 +1,117 @@
+//! Convolutions and pools.
+
+use super::{Io, Kernel, Lowered, Lowering};
+use crate::kernels::Window;
+use crate::kernels::conv::{ConvGeometry, ConvPlan};
+use crate::kernels::conv_transpose::ConvTransposePlan;
+use crate::kernels::pool2d::{Divisor, PoolKind, PoolPlan};
+use crate::pool::Pool;
+use anemone_mil::ops::{self, Conv, ConvTranspose};
+
+impl Kernel for ConvPlan {
+    fn scratch(&self, pool: &Pool) -> usize {
+        ConvPlan::scratch(self, pool)
+    }
+
+    fn rounds_after(&self) -> bool {
+        false
+    }
+
+    fn run(&self, io: Io<'_, '_>, pool: &Pool) {
+        ConvPlan::run(self, io.inputs[0], io.outputs[0], io.scratch, pool);
+    }
+}
+
+/// `conv` with constant weight and bias.
+pub(super) fn conv(l: &Lowering<'_>) -> Option<Lowered> {
+    let view = Conv::of(&l.site).ok()?;
+    let weight = l.constant(view.weight)?;
+    let bias = match view.bias {
+        Some(b) => Some(l.constant(b)?.to_f32s()),
+        None => None,
+    };
+    let (x, out) = (l.shape(view.x)?, l.result_shape()?);
+    let w = &view.window;
+    let before: Vec<usize> = view.pads?.iter().map(|p| p.0).collect();
+    let window = Window::new(&x[2..], &w.kernel, &w.strides, &w.dilations, &before, &out[2..]).ok()?;
+    let geometry =
+        ConvGeometry { batch: x[0], channels_in: x[1], channels_out: out[1], groups: view.groups, window };
+    let isa = l.pool.isa();
+    let plan = ConvPlan::new(geometry, &weight.to_f32s(), bias.as_deref(), l.activation, isa).ok()?;
+    let kernel = Box::new(plan.rounded_to_half(l.half()));
+    Some(Lowered::Kernel { kernel, reads: vec![view.x] })
+}
+
+impl Kernel for ConvTransposePlan {
+    fn scratch(&self, pool: &Pool) -> usize {
+        ConvTransposePlan::scratch(self, pool)
+    }
+
+    fn rounds_after(&self) -> bool {
+        false
+    }
+
+    fn run(&self, io: Io<'_, '_>, pool: &Pool) {
+        ConvTransposePlan::run(self, io.inputs[0], io.outputs[0], io.scratch, pool);
+    }
+}
+
+/// `conv_transpose` with constant weight and bias: the geometry is that of the convolution whose gradient it is.
+pub(super) fn conv_transpose(l: &Lowering<'_>) -> Option<Lowered> {
+    let view = ConvTranspose::of(&l.site).ok()?;
+    let weight = l.constant(view.weight)?;
+    let bias = match view.bias {
+        Some(b) => Some(l.constant(b)?.to_f32s()),
+        None => None,
+    };
+    let (x, out) = (l.shape(view.x)?, l.result_shape()?);
+    let w = &view.window;
+    // Only explicit padding says by itself how much is cut off in front.
+    let ops::Padding::Fixed(pads) = &w.padding else { return None };
+    let before: Vec<usize> = pads.iter().map(|p| p.0).collect();
+    let window = Window::new(&out[2..], &w.kernel, &w.strides, &w.dilations, &before, &x[2..]).ok()?;
+    let geometry =
+        ConvGeometry { batch: x[0], channels_in: out[1], channels_out: x[1], groups: view.groups, window };
+    let isa = l.pool.isa();
+    let plan = ConvTransposePlan::new(geometry, &weight.to_f32s(), bias.as_deref(), l.activation, isa).ok()?;
+    let kernel = Box::new(plan.rounded_to_half(l.half()));
+    Some(Lowered::Kernel { kernel, reads: vec![view.x] })
+}
+
+struct Pooling {
+    plan: PoolPlan,
+    channels: usize,
+}
+
+impl Kernel for Pooling {
+    fn scratch(&self, pool: &Pool) -> usize {
+        self.plan.scratch(pool)
+    }
+
+    fn run(&self, io: Io<'_, '_>, pool: &Pool) {
+        self.plan.run(io.inputs[0], self.channels, io.outputs[0], io.scratch, pool);
+    }
+}
+
+/// `avg_pool`, `max_pool` and `l2_pool`.
+pub(super) fn pool(l: &Lowering<'_>) -> Option<Lowered> {
+    let view = ops::Pool::of(&l.site).ok()?;
+    let (x, out) = (l.shape(view.x)?, l.result_shape()?);
+    let pads = view.pads?;
+    let w = &view.window;
+    let kind = match view.kind {
+        ops::PoolKind::Max => PoolKind::Max,
+        ops::PoolKind::L2 => PoolKind::L2,
+        ops::PoolKind::Average { exclude_padding: true } => PoolKind::Average(Divisor::Inside),
+        ops::PoolKind::Average { exclude_padding: false } => {
+            let mut after = [0; 3];
+            let skipped = 3 - pads.len();
+            pads.iter().enumerate().for_each(|(i, p)| after[skipped + i] = p.1);
+            PoolKind::Average(Divisor::Padded(after))
+        }
+    };
+    let before: Vec<usize> = pads.iter().map(|p| p.0).collect();
+    let window = Window::new(&x[2..], &w.kernel, &w.strides, &w.dilations, &before, &out[2..]).ok()?;
+    let kernel = Box::new(Pooling { plan: PoolPlan::new(kind, window), channels: x[0] * x[1] });
+    Some(Lowered::Kernel { kernel, reads: vec![view.x] })
+}
