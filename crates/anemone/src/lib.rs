@@ -3,7 +3,30 @@
 //! This is the only room that opens files and chooses an engine. Nothing here knows about terminals, colours or
 //! JSON; the rooms above do.
 
+pub mod compare;
+mod convert;
+pub mod data;
 mod error;
+pub mod files;
+mod inspect;
+mod open;
 pub mod picture;
+mod plan;
+mod run;
+mod show;
+mod verify;
 
+pub use anemone_ane as ane;
+pub use anemone_mil as mil;
+pub use anemone_mil::Opset;
+pub use anemone_model::{DictKey, Feature, Features, Predict};
+pub use anemone_package as package;
+pub use anemone_tensor::{DType, Tensor, num};
+pub use convert::{Check, Conversion, ConvertOptions, GROWTH_LIMIT, Growth, Stage, convert};
 pub use error::Error;
+pub use inspect::{Inspection, inspect};
+pub use open::{Container, Opened, open};
+pub use plan::{device_named, plan};
+pub use run::{Model, Ranked, Statistics, best_labels, read_labels, run, statistics};
+pub use show::show;
+pub use verify::verify;

@@ -1,0 +1,201 @@
+//! Tensors from and to files: `.npy`, `.npz`, `.safetensors`, pictures; random ones on request.
+
+use crate::picture::{Picture, Preprocess};
+use crate::{Error, files};
+use anemone_formats::{npy, safetensors};
+use anemone_model::{DictKey, Feature, Features, Port};
+use anemone_tensor::{DType, Tensor, num};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// Where the inputs of a prediction come from; later ones replace earlier ones of the same name.
+#[derive(Clone, Debug, Default)]
+pub struct Inputs {
+    /// Files with several named tensors: `.safetensors` or `.npz`.
+    pub files: Vec<PathBuf>,
+    /// One tensor each: name and `.npy` file, or a picture for an image input.
+    pub tensors: Vec<(String, PathBuf)>,
+    /// Pictures: name, file, and how pixels become numbers.
+    pub images: Vec<(String, PathBuf, Preprocess)>,
+    /// Seed from which the inputs that are not given are made.
+    pub random: Option<u64>,
+}
+
+/// Reads all tensors of a `.safetensors` or `.npz` file.
+///
+/// # Errors
+/// When it is neither or malformed.
+pub fn read_tensors(path: &Path) -> Result<Vec<(String, Tensor)>, Error> {
+    let bytes = files::map(path)?;
+    let fail = |e: anemone_formats::Error| Error::from_cause(e).at(path);
+    match extension(path).as_str() {
+        "npz" => npy::read_npz(&bytes).map_err(fail),
+        "safetensors" => {
+            let file = safetensors::SafeTensors::read(&bytes).map_err(fail)?;
+            Ok(file.tensors.into_iter().collect())
+        }
+        other => Err(Error::new(format!("ends in .{other}, but must be .safetensors or .npz")).at(path)),
+    }
+}
+
+fn extension(path: &Path) -> String {
+    path.extension().map_or_else(String::new, |e| e.to_string_lossy().to_ascii_lowercase())
+}
+
+/// Gathers the inputs that `ports` ask for.
+///
+/// # Errors
+/// When a file does not read, or an image does not fit the shape of its input.
+pub(crate) fn gather(inputs: &Inputs, ports: &[Port]) -> Result<Features, Error> {
+    let mut features = Features::new();
+    if let Some(seed) = inputs.random {
+        for port in ports {
+            features.insert(port.name.as_str(), random(port, seed));
+        }
+    }
+    for path in &inputs.files {
+        for (name, tensor) in read_tensors(path)? {
+            features.insert(name, tensor);
+        }
+    }
+    for (name, path) in &inputs.tensors {
+        let tensor = match extension(path).as_str() {
+            "png" | "jpg" | "jpeg" => picture(ports, name, path, &Preprocess::default())?,
+            _ => npy::read(&files::map(path)?).map_err(|e| Error::from_cause(e).at(path))?,
+        };
+        features.insert(name.as_str(), tensor);
+    }
+    for (name, path, how) in &inputs.images {
+        features.insert(name.as_str(), picture(ports, name, path, how)?);
+    }
+    Ok(features)
+}
+
+/// A picture fitted to the shape of input `name`.
+fn picture(ports: &[Port], name: &str, path: &Path, how: &Preprocess) -> Result<Tensor, Error> {
+    let known: Vec<&str> = ports.iter().map(|p| p.name.as_str()).collect();
+    let port = ports.iter().find(|p| p.name == name);
+    let port = port.ok_or_else(|| Error::new(format!("the model has no input `{name}`; it has {known:?}")))?;
+    let picture = Picture::decode(&files::map(path)?, path)?;
+    let channels = if how.channels == crate::picture::Channels::Gray { 1 } else { 3 };
+    let wrong = || {
+        let what = format!("input `{name}` has shape {:?}", port.shape);
+        Error::new(format!("{what}; a picture of {channels} channels needs [1, {channels}, height, width] or [1, height, width, {channels}]"))
+    };
+    let [batch, a, b, c] = *port.shape.as_slice() else { return Err(wrong()) };
+    if batch.is_some_and(|n| n != 1) {
+        return Err(wrong());
+    }
+    let free = |d: Option<usize>, own: usize| d.unwrap_or(own);
+    let (height, width, last) = if a.is_none_or(|n| n == channels) {
+        (free(b, picture.height), free(c, picture.width), false)
+    } else if c.is_none_or(|n| n == channels) {
+        (free(a, picture.height), free(b, picture.width), true)
+    } else {
+        return Err(wrong());
+    };
+    picture.tensor(how, height, width, last)
+}
+
+/// Numbers that depend on nothing but the seed and the input's name: floats in [-1, 1), integers from 0 to 255.
+///
+/// Free dims count as 1. The generator is SplitMix64 (Steele, Lea, Flood, 2014).
+pub(crate) fn random(port: &Port, seed: u64) -> Tensor {
+    let shape: Vec<usize> = port.shape.iter().map(|d| d.unwrap_or(1)).collect();
+    let count = num::element_count(&shape).unwrap_or(0);
+    let mut state = port.name.bytes().fold(seed, |s, b| s.wrapping_mul(31).wrapping_add(u64::from(b)));
+    let mut next = || {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = state;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    };
+    let unit = |v: u64| num::f64_of((v >> 11).cast_signed()) / num::f64_of(1 << 53);
+    let value = |v: u64| match port.dtype {
+        DType::Bool => f64::from(u8::from(v & 1 == 1)),
+        d if d.is_int() => num::f64_of((v & 0xff).cast_signed()),
+        _ => 2.0 * unit(v) - 1.0,
+    };
+    let values: Vec<f64> = (0..count).map(|_| value(next())).collect();
+    Tensor::from_f64s(port.dtype, shape.clone(), &values).unwrap_or_else(|_| Tensor::scalar_f64(port.dtype, 0.0))
+}
+
+/// How outputs are stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Store {
+    /// `outputs.safetensors`.
+    #[default]
+    SafeTensors,
+    /// One `.npy` file per tensor.
+    Npy,
+}
+
+/// Writes the tensors of a prediction into a folder, which is made when it is not there; returns the files.
+///
+/// Labels and dictionaries are not tensors: they go into `labels.json`.
+///
+/// # Errors
+/// When a file cannot be written.
+pub fn write_outputs(folder: &Path, outputs: &Features, store: Store) -> Result<Vec<PathBuf>, Error> {
+    std::fs::create_dir_all(folder).map_err(|e| Error::new(files::describe(&e)).at(folder))?;
+    let tensors: Vec<(String, Tensor)> =
+        outputs.iter().filter_map(|(n, f)| f.tensor().map(|t| (n.to_owned(), t.clone()))).collect();
+    let mut written = Vec::new();
+    match store {
+        Store::SafeTensors => {
+            let path = folder.join("outputs.safetensors");
+            let bytes = safetensors::to_bytes(&tensors, &BTreeMap::new()).map_err(|e| Error::from_cause(e).at(&path))?;
+            files::write_file(&path, |w| w.write_all(&bytes))?;
+            written.push(path);
+        }
+        Store::Npy => {
+            for (name, tensor) in &tensors {
+                let path = folder.join(format!("{name}.npy"));
+                files::write_file(&path, |w| npy::write(w, tensor))?;
+                written.push(path);
+            }
+        }
+    }
+    let labels: Vec<String> = outputs.iter().filter_map(|(n, f)| label_json(n, f)).collect();
+    if !labels.is_empty() {
+        let path = folder.join("labels.json");
+        files::write_file(&path, |w| writeln!(w, "{{\n{}\n}}", labels.join(",\n")))?;
+        written.push(path);
+    }
+    Ok(written)
+}
+
+fn label_json(name: &str, feature: &Feature) -> Option<String> {
+    let value = match feature {
+        Feature::Tensor(_) => return None,
+        Feature::Text(t) => quoted(t),
+        Feature::Int(i) => i.to_string(),
+        Feature::Dict(entries) => {
+            let entry = |(k, v): &(DictKey, f64)| {
+                let key = match k {
+                    DictKey::Text(t) => quoted(t),
+                    DictKey::Int(i) => quoted(&i.to_string()),
+                };
+                format!("{key}: {v}")
+            };
+            format!("{{{}}}", entries.iter().map(entry).collect::<Vec<_>>().join(", "))
+        }
+    };
+    Some(format!("  {}: {value}", quoted(name)))
+}
+
+/// A JSON string.
+fn quoted(text: &str) -> String {
+    let mut out = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            c if c < ' ' => out.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+    out
+}

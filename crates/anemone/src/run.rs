@@ -1,0 +1,161 @@
+//! `run`: one prediction.
+
+use crate::data::{self, Inputs};
+use crate::{Error, Opened, open};
+use anemone_exec::{Options, Session};
+use anemone_model::{DictKey, Feature, Features, Predict};
+use anemone_tensor::Tensor;
+use std::path::Path;
+
+/// A model loaded into an engine.
+///
+/// ```no_run
+/// use anemone::{Features, Model, Tensor};
+/// let mut model = Model::load("efficientnet-lite0.mlpackage".as_ref(), None)?;
+/// let image = Tensor::zeros(anemone::DType::F32, [1, 3, 224, 224])?;
+/// let outputs = model.predict(&Features::from_iter([("image", image)]))?;
+/// println!("{:?}", outputs.tensor("logits"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Model {
+    session: Session,
+}
+
+impl Model {
+    /// Loads a function of a package, the default one when none is named.
+    ///
+    /// # Errors
+    /// When the package does not open, is faulty, or has no such function.
+    pub fn load(path: &Path, function: Option<&str>) -> Result<Model, Error> {
+        let opened = open(path)?;
+        Model::of(&opened, function).map_err(|e| e.at(path))
+    }
+
+    /// Loads a function of a program that is open.
+    ///
+    /// # Errors
+    /// When the program is faulty or has no such function.
+    pub fn of(opened: &Opened, function: Option<&str>) -> Result<Model, Error> {
+        let function = opened.function(function)?;
+        let session = Session::new(function, &Options::default()).map_err(Error::from_cause)?;
+        Ok(Model { session })
+    }
+
+    /// The engine behind it.
+    pub fn engine(&mut self) -> &mut dyn Predict {
+        &mut self.session
+    }
+
+    /// One prediction.
+    ///
+    /// # Errors
+    /// When an input is missing, unknown or of another type or shape, or an op cannot be computed.
+    pub fn predict(&mut self, inputs: &Features) -> Result<Features, Error> {
+        self.session.predict(inputs).map_err(Error::from_cause)
+    }
+}
+
+/// Runs one prediction on inputs from files.
+///
+/// # Errors
+/// When the model or an input does not load, or the prediction fails.
+pub fn run(path: &Path, function: Option<&str>, inputs: &Inputs) -> Result<Features, Error> {
+    let mut model = Model::load(path, function)?;
+    let features = data::gather(inputs, model.session.inputs())?;
+    model.predict(&features).map_err(|e| e.at(path))
+}
+
+/// Numbers that say what is in a tensor.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Statistics {
+    /// Smallest element that is a number.
+    pub min: f64,
+    /// Largest element that is a number.
+    pub max: f64,
+    /// Mean of the elements that are numbers.
+    pub mean: f64,
+    /// Elements that are infinite or not a number.
+    pub not_finite: usize,
+}
+
+/// Looks at every element once.
+pub fn statistics(tensor: &Tensor) -> Statistics {
+    let values = tensor.to_f64s();
+    let finite = || values.iter().copied().filter(|v| v.is_finite());
+    let count = finite().count();
+    let mean = finite().sum::<f64>() / anemone_tensor::num::f64_of_usize(count.max(1));
+    Statistics {
+        min: finite().fold(f64::INFINITY, f64::min),
+        max: finite().fold(f64::NEG_INFINITY, f64::max),
+        mean,
+        not_finite: values.len() - count,
+    }
+}
+
+/// One of the best classes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ranked {
+    /// Label.
+    pub label: String,
+    /// Probability.
+    pub probability: f64,
+}
+
+/// The `count` best classes among the outputs, with labels.
+///
+/// A dictionary of probabilities has labels of its own. Otherwise the first float tensor with one element per label
+/// counts; where its elements do not sum to 1, they are taken as logits and normalised by softmax.
+///
+/// # Errors
+/// When no output has one element per label.
+pub fn best_labels(outputs: &Features, labels: &[String], count: usize) -> Result<Vec<Ranked>, Error> {
+    for (_, feature) in outputs.iter() {
+        if let Feature::Dict(entries) = feature {
+            let label = |k: &DictKey| match k {
+                DictKey::Text(t) => t.clone(),
+                DictKey::Int(i) => {
+                    let named = usize::try_from(*i).ok().and_then(|i| labels.get(i));
+                    named.cloned().unwrap_or_else(|| i.to_string())
+                }
+            };
+            return Ok(rank(entries.iter().map(|(k, p)| Ranked { label: label(k), probability: *p }).collect(), count));
+        }
+    }
+    let tensors = || outputs.iter().filter_map(|(_, f)| f.tensor()).filter(|t| t.dtype().is_float());
+    let Some(scores) = tensors().find(|t| t.len() == labels.len() && !t.is_empty()) else {
+        let shapes: Vec<&[usize]> = tensors().map(Tensor::shape).collect();
+        let what = format!("{} labels are given, but no output has as many elements; outputs are {shapes:?}", labels.len());
+        return Err(Error::new(what));
+    };
+    let values = probabilities(&scores.to_f64s());
+    let ranked = labels.iter().zip(values).map(|(l, p)| Ranked { label: l.clone(), probability: p });
+    Ok(rank(ranked.collect(), count))
+}
+
+fn probabilities(scores: &[f64]) -> Vec<f64> {
+    let sum: f64 = scores.iter().sum();
+    if (sum - 1.0).abs() < 1e-2 && scores.iter().all(|&v| (0.0..=1.0).contains(&v)) {
+        return scores.to_vec();
+    }
+    let top = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let exps: Vec<f64> = scores.iter().map(|v| (v - top).exp()).collect();
+    let total: f64 = exps.iter().sum();
+    exps.into_iter().map(|e| e / total).collect()
+}
+
+fn rank(mut all: Vec<Ranked>, count: usize) -> Vec<Ranked> {
+    all.sort_by(|a, b| b.probability.total_cmp(&a.probability));
+    all.truncate(count);
+    all
+}
+
+/// Reads a labels file: one label a line.
+///
+/// # Errors
+/// When it does not read or is not UTF-8.
+pub fn read_labels(path: &Path) -> Result<Vec<String>, Error> {
+    let bytes = crate::files::map(path)?;
+    let text = std::str::from_utf8(&bytes).map_err(|e| Error::new(format!("is not UTF-8 at byte {}", e.valid_up_to())).at(path))?;
+    Ok(text.lines().map(str::trim).map(str::to_owned).filter(|l| !l.is_empty()).collect())
+}
