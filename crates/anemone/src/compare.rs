@@ -86,11 +86,18 @@ pub fn tensors(name: &str, actual: &Tensor, expected: &Tensor, tolerance: Tolera
         }
     }
     d.relative = if largest > 0.0 { d.max_error / largest } else { d.max_error };
-    d.cosine = if aa > 0.0 && ee > 0.0 { dot / (aa.sqrt() * ee.sqrt()) } else if aa == ee { 1.0 } else { 0.0 };
+    d.cosine = if aa > 0.0 && ee > 0.0 {
+        dot / (aa.sqrt() * ee.sqrt())
+    } else if aa == ee {
+        1.0
+    } else {
+        0.0
+    };
     d.same_top = top(&a) == top(&e);
     d.failures = outside.len();
     outside.sort_by(|l, r| r.0.total_cmp(&l.0));
-    let element = |&(_, i): &(f64, usize)| Element { index: index(actual.shape(), i), actual: a[i], expected: e[i] };
+    let element =
+        |&(_, i): &(f64, usize)| Element { index: index(actual.shape(), i), actual: a[i], expected: e[i] };
     d.worst = outside.iter().take(WORST).map(element).collect();
     d
 }
@@ -142,7 +149,13 @@ impl Difference {
     }
 
     fn mismatch(name: &str, what: String) -> Difference {
-        Difference { mismatch: Some(what), failures: 1, cosine: 0.0, same_top: false, ..Difference::equal(name) }
+        Difference {
+            mismatch: Some(what),
+            failures: 1,
+            cosine: 0.0,
+            same_top: false,
+            ..Difference::equal(name)
+        }
     }
 
     /// True when every element is within the tolerance.

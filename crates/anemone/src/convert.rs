@@ -154,7 +154,8 @@ pub fn convert(
     let function = written.function(None).map_err(|e| e.at(&output))?;
     let plan = anemone_ane::plan(function, device, options.units);
     progress(Stage::Check);
-    let check = if options.check { check(&original, function) } else { Check::Skipped("not asked for".into()) };
+    let check =
+        if options.check { check(&original, function) } else { Check::Skipped("not asked for".into()) };
     let summary = anemone_package::summary(&written.program);
     Ok(Conversion {
         source: source.to_path_buf(),
@@ -192,20 +193,29 @@ fn import(path: &Path, bytes: &Bytes, options: &ConvertOptions) -> Result<Source
     }
     let model = ModelProto::read(bytes).map_err(|e| Error::from_cause(e).at(path))?;
     let folder = path.parent().unwrap_or(Path::new(".")).to_path_buf();
-    let external = move |location: &str, offset: usize, length: usize| external(&folder, location, offset, length);
+    let external =
+        move |location: &str, offset: usize, length: usize| external(&folder, location, offset, length);
     let import = onnx::Options { opset: options.target, shapes: options.inputs.clone() };
-    let imported = onnx::import(&model, &import, &external).map_err(|e: Diagnostics| Error::from_cause(e).at(path))?;
+    let imported =
+        onnx::import(&model, &import, &external).map_err(|e: Diagnostics| Error::from_cause(e).at(path))?;
     let nodes = model.graph.as_ref().map_or(0, |g| g.node.len());
     Ok(Source { program: imported.program, notes: imported.notes, nodes })
 }
 
 /// Bytes of an external data file, which lies beside the model.
 fn external(folder: &Path, location: &str, offset: usize, length: usize) -> Result<Bytes, FormatError> {
-    let fail = |what: String| FormatError::new(FormatErrorKind::Missing, format!("external data {location}: {what}"));
-    let file = anemone_package::Source::read(&files::Folder::open(folder).map_err(|e| fail(e.to_string()))?, location);
+    let fail = |what: String| {
+        FormatError::new(FormatErrorKind::Missing, format!("external data {location}: {what}"))
+    };
+    let file = anemone_package::Source::read(
+        &files::Folder::open(folder).map_err(|e| fail(e.to_string()))?,
+        location,
+    );
     let bytes = file.map_err(|e| fail(e.to_string()))?.ok_or_else(|| fail("does not exist".into()))?;
     let end = offset.checked_add(length).filter(|&end| end <= bytes.len());
-    let end = end.ok_or_else(|| fail(format!("bytes {offset} to {} of {}", offset.saturating_add(length), bytes.len())))?;
+    let end = end.ok_or_else(|| {
+        fail(format!("bytes {offset} to {} of {}", offset.saturating_add(length), bytes.len()))
+    })?;
     Ok(bytes.slice(offset..end))
 }
 
@@ -219,13 +229,16 @@ fn rewrite(function: &mut Function, precision: DType) -> Vec<(String, usize)> {
 fn verify(program: &Program, source: &Path) -> Result<(), Error> {
     match anemone_mil::verify(program, anemone_mil::Level::Canonical) {
         Ok(_) => Ok(()),
-        Err(faults) => Err(Error::new(format!("converts to a faulty program, please report this:\n{faults}")).at(source)),
+        Err(faults) => {
+            Err(Error::new(format!("converts to a faulty program, please report this:\n{faults}")).at(source))
+        }
     }
 }
 
 fn write(program: &Program, output: &Path) -> Result<(), Error> {
     let mut staging = files::Staging::new(output)?;
-    anemone_package::write(program, &Kept::default(), &mut staging).map_err(|e| Error::from_cause(e).at(output))?;
+    anemone_package::write(program, &Kept::default(), &mut staging)
+        .map_err(|e| Error::from_cause(e).at(output))?;
     staging.finish()
 }
 
@@ -237,7 +250,10 @@ fn check(source: &Function, package: &Function) -> Check {
     }
 }
 
-fn compare_functions(source: &Function, package: &Function) -> Result<(Vec<Difference>, Option<Growth>), Error> {
+fn compare_functions(
+    source: &Function,
+    package: &Function,
+) -> Result<(Vec<Difference>, Option<Growth>), Error> {
     let load = |f: &Function| Session::new(f, &Options::default()).map_err(Error::from_cause);
     let (mut reference, mut actual) = (load(source)?, load(package)?);
     let ports = reference.inputs().to_vec();

@@ -75,12 +75,15 @@ pub(crate) fn gather(inputs: &Inputs, ports: &[Port]) -> Result<Features, Error>
 fn picture(ports: &[Port], name: &str, path: &Path, how: &Preprocess) -> Result<Tensor, Error> {
     let known: Vec<&str> = ports.iter().map(|p| p.name.as_str()).collect();
     let port = ports.iter().find(|p| p.name == name);
-    let port = port.ok_or_else(|| Error::new(format!("the model has no input `{name}`; it has {known:?}")))?;
+    let port =
+        port.ok_or_else(|| Error::new(format!("the model has no input `{name}`; it has {known:?}")))?;
     let picture = Picture::decode(&files::map(path)?, path)?;
     let channels = if how.channels == crate::picture::Channels::Gray { 1 } else { 3 };
     let wrong = || {
         let what = format!("input `{name}` has shape {:?}", port.shape);
-        Error::new(format!("{what}; a picture of {channels} channels needs [1, {channels}, height, width] or [1, height, width, {channels}]"))
+        Error::new(format!(
+            "{what}; a picture of {channels} channels needs [1, {channels}, height, width] or [1, height, width, {channels}]"
+        ))
     };
     let [batch, a, b, c] = *port.shape.as_slice() else { return Err(wrong()) };
     if batch.is_some_and(|n| n != 1) {
@@ -118,7 +121,8 @@ pub(crate) fn random(port: &Port, seed: u64) -> Tensor {
         _ => 2.0 * unit(v) - 1.0,
     };
     let values: Vec<f64> = (0..count).map(|_| value(next())).collect();
-    Tensor::from_f64s(port.dtype, shape.clone(), &values).unwrap_or_else(|_| Tensor::scalar_f64(port.dtype, 0.0))
+    Tensor::from_f64s(port.dtype, shape.clone(), &values)
+        .unwrap_or_else(|_| Tensor::scalar_f64(port.dtype, 0.0))
 }
 
 /// How outputs are stored.
@@ -145,7 +149,8 @@ pub fn write_outputs(folder: &Path, outputs: &Features, store: Store) -> Result<
     match store {
         Store::SafeTensors => {
             let path = folder.join("outputs.safetensors");
-            let bytes = safetensors::to_bytes(&tensors, &BTreeMap::new()).map_err(|e| Error::from_cause(e).at(&path))?;
+            let bytes = safetensors::to_bytes(&tensors, &BTreeMap::new())
+                .map_err(|e| Error::from_cause(e).at(&path))?;
             files::write_file(&path, |w| w.write_all(&bytes))?;
             written.push(path);
         }

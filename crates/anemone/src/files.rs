@@ -54,7 +54,11 @@ impl Folder {
     /// When there is none at `path`.
     pub fn open(path: &Path) -> Result<Folder, Error> {
         let root = fs::canonicalize(path).map_err(|e| Error::new(describe(&e)).at(path))?;
-        if root.is_dir() { Ok(Folder { root }) } else { Err(Error::new("is a file, but must be a folder").at(path)) }
+        if root.is_dir() {
+            Ok(Folder { root })
+        } else {
+            Err(Error::new("is a file, but must be a folder").at(path))
+        }
     }
 
     /// The place of a relative path, which must stay inside.
@@ -155,7 +159,9 @@ impl Staging {
         }
         let staged = self.folder.path();
         if self.target.exists() {
-            let aside = tempfile::Builder::new().prefix(".replaced.").tempdir_in(staged.parent().unwrap_or(Path::new(".")));
+            let aside = tempfile::Builder::new()
+                .prefix(".replaced.")
+                .tempdir_in(staged.parent().unwrap_or(Path::new(".")));
             let aside = aside.map_err(fail)?;
             let old = aside.path().join("old");
             fs::rename(&self.target, &old).map_err(fail)?;

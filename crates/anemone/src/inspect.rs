@@ -26,20 +26,37 @@ pub struct Inspection {
 pub fn inspect(path: &Path) -> Result<Inspection, Error> {
     let bytes = files::size_of(path);
     if path.is_file() && path.extension().is_some_and(|e| e == "mlmodel") {
-        let overview = anemone_package::model_overview(&files::map(path)?).map_err(|e| Error::from_cause(e).at(path))?;
+        let overview =
+            anemone_package::model_overview(&files::map(path)?).map_err(|e| Error::from_cause(e).at(path))?;
         return Ok(Inspection { container: None, overview, summary: None, bytes, notes: Vec::new() });
     }
     if path.is_dir() && path.join("Manifest.json").exists() {
         let folder = files::Folder::open(path)?;
         let overview = anemone_package::overview(&folder).map_err(|e| Error::from_cause(e).at(path))?;
         if !overview.is_program() {
-            let notes = vec![format!("is of type {}, not an ML program: it has no ops to show", overview.kind)];
-            return Ok(Inspection { container: Some(Container::Package), overview, summary: None, bytes, notes });
+            let notes =
+                vec![format!("is of type {}, not an ML program: it has no ops to show", overview.kind)];
+            return Ok(Inspection {
+                container: Some(Container::Package),
+                overview,
+                summary: None,
+                bytes,
+                notes,
+            });
         }
     }
     let opened = open(path)?;
     let summary = anemone_package::summary(&opened.program);
-    let overview =
-        Overview { kind: "mlProgram".into(), interface: opened.program.interface.clone(), stages: Vec::new() };
-    Ok(Inspection { container: Some(opened.container), overview, summary: Some(summary), bytes, notes: opened.notes })
+    let overview = Overview {
+        kind: "mlProgram".into(),
+        interface: opened.program.interface.clone(),
+        stages: Vec::new(),
+    };
+    Ok(Inspection {
+        container: Some(opened.container),
+        overview,
+        summary: Some(summary),
+        bytes,
+        notes: opened.notes,
+    })
 }

@@ -52,10 +52,14 @@ pub fn open(path: &Path) -> Result<Opened, Error> {
         let what = format!("is a model of type {}, not an ML program in a package", overview.kind);
         return Err(Error::new(format!("{what}; `anemone inspect` shows its interface")).at(path));
     }
-    let text = std::str::from_utf8(&bytes)
-        .map_err(|e| Error::new(format!("is neither a package nor MIL text: byte {} is not UTF-8", e.valid_up_to())).at(path))?;
-    let program = anemone_mil::text::parse(text, &|_, _, _| None).map_err(|e| Error::from_cause(e).at(path))?;
-    let notes = vec!["weights are not part of a text file; the program can be shown and planned, not run".to_owned()];
+    let text = std::str::from_utf8(&bytes).map_err(|e| {
+        Error::new(format!("is neither a package nor MIL text: byte {} is not UTF-8", e.valid_up_to()))
+            .at(path)
+    })?;
+    let program =
+        anemone_mil::text::parse(text, &|_, _, _| None).map_err(|e| Error::from_cause(e).at(path))?;
+    let notes =
+        vec!["weights are not part of a text file; the program can be shown and planned, not run".to_owned()];
     Ok(Opened { container: Container::Text, program, kept: Kept::default(), notes })
 }
 
@@ -70,6 +74,8 @@ impl Opened {
             None => self.program.default_function(),
         };
         let names: Vec<&str> = self.program.functions.iter().map(|f| &*f.name).collect();
-        found.ok_or_else(|| Error::new(format!("has no function {:?}; its functions are {names:?}", name.unwrap_or("main"))))
+        found.ok_or_else(|| {
+            Error::new(format!("has no function {:?}; its functions are {names:?}", name.unwrap_or("main")))
+        })
     }
 }

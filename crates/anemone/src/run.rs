@@ -119,13 +119,19 @@ pub fn best_labels(outputs: &Features, labels: &[String], count: usize) -> Resul
                     named.cloned().unwrap_or_else(|| i.to_string())
                 }
             };
-            return Ok(rank(entries.iter().map(|(k, p)| Ranked { label: label(k), probability: *p }).collect(), count));
+            return Ok(rank(
+                entries.iter().map(|(k, p)| Ranked { label: label(k), probability: *p }).collect(),
+                count,
+            ));
         }
     }
     let tensors = || outputs.iter().filter_map(|(_, f)| f.tensor()).filter(|t| t.dtype().is_float());
     let Some(scores) = tensors().find(|t| t.len() == labels.len() && !t.is_empty()) else {
         let shapes: Vec<&[usize]> = tensors().map(Tensor::shape).collect();
-        let what = format!("{} labels are given, but no output has as many elements; outputs are {shapes:?}", labels.len());
+        let what = format!(
+            "{} labels are given, but no output has as many elements; outputs are {shapes:?}",
+            labels.len()
+        );
         return Err(Error::new(what));
     };
     let values = probabilities(&scores.to_f64s());
@@ -156,6 +162,7 @@ fn rank(mut all: Vec<Ranked>, count: usize) -> Vec<Ranked> {
 /// When it does not read or is not UTF-8.
 pub fn read_labels(path: &Path) -> Result<Vec<String>, Error> {
     let bytes = crate::files::map(path)?;
-    let text = std::str::from_utf8(&bytes).map_err(|e| Error::new(format!("is not UTF-8 at byte {}", e.valid_up_to())).at(path))?;
+    let text = std::str::from_utf8(&bytes)
+        .map_err(|e| Error::new(format!("is not UTF-8 at byte {}", e.valid_up_to())).at(path))?;
     Ok(text.lines().map(str::trim).map(str::to_owned).filter(|l| !l.is_empty()).collect())
 }

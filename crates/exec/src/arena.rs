@@ -87,7 +87,11 @@ impl Arena {
     ///
     /// # Panics
     /// When a written span overlaps another one or lies outside; [`place`] never makes such spans.
-    pub(crate) fn split<'a>(&'a mut self, reads: &[Span], writes: &[Span]) -> (Vec<&'a [f32]>, Vec<&'a mut [f32]>) {
+    pub(crate) fn split<'a>(
+        &'a mut self,
+        reads: &[Span],
+        writes: &[Span],
+    ) -> (Vec<&'a [f32]>, Vec<&'a mut [f32]>) {
         for (i, w) in writes.iter().enumerate() {
             let clash = reads.iter().chain(&writes[i + 1..]).any(|s| s.overlaps(*w));
             assert!(!clash, "arena spans overlap");
@@ -98,8 +102,10 @@ impl Arena {
         // SAFETY: every span lies within the allocation, and no written span overlaps any other (checked above);
         // the borrow of `self` lasts as long as the slices.
         unsafe {
-            let shared = reads.iter().map(|s| std::slice::from_raw_parts(base.add(s.offset), s.len)).collect();
-            let exclusive = writes.iter().map(|s| std::slice::from_raw_parts_mut(base.add(s.offset), s.len)).collect();
+            let shared =
+                reads.iter().map(|s| std::slice::from_raw_parts(base.add(s.offset), s.len)).collect();
+            let exclusive =
+                writes.iter().map(|s| std::slice::from_raw_parts_mut(base.add(s.offset), s.len)).collect();
             (shared, exclusive)
         }
     }

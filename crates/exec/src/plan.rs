@@ -149,7 +149,8 @@ impl Plan {
             values.push(loaded.ok_or_else(|| fail(format!("argument `{}` has no value", arg.param)))?);
         }
         let site = Site::new(&self.function, op).map_err(|f| fail(f.to_string()))?;
-        let results = site.def.evaluate(&EvalSite { site, values: &values }).map_err(|f| fail(f.to_string()))?;
+        let results =
+            site.def.evaluate(&EvalSite { site, values: &values }).map_err(|f| fail(f.to_string()))?;
         for (v, literal) in op.outputs.clone().into_iter().zip(results) {
             self.store(v, literal);
         }
@@ -321,10 +322,19 @@ impl<'f> Planner<'f> {
         let writes: Vec<usize> = results.iter().filter_map(|(_, p)| buffer(*p)).collect();
         let is_f16 = |v: ValueId| self.function.value(v).ty.tensor().is_some_and(|t| t.dtype == DType::F16);
         let rounds = kernel.rounds_after();
-        let rounded = results.iter().filter(|(v, _)| rounds && is_f16(*v)).filter_map(|(_, p)| buffer(*p)).collect();
+        let rounded =
+            results.iter().filter(|(v, _)| rounds && is_f16(*v)).filter_map(|(_, p)| buffer(*p)).collect();
         let wanted = kernel.scratch(self.pool);
         let scratch = (wanted > 0).then(|| self.buffer(wanted));
-        self.steps.push(Step { op: id, work: Work::Kernel(kernel), reads: places, writes, scratch, results, rounded });
+        self.steps.push(Step {
+            op: id,
+            work: Work::Kernel(kernel),
+            reads: places,
+            writes,
+            scratch,
+            results,
+            rounded,
+        });
     }
 
     fn reference(&mut self, id: OpId) {

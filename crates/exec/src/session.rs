@@ -1,6 +1,5 @@
 //! A loaded function, ready to predict.
 
-
 use crate::plan::Plan;
 use crate::pool::Pool;
 use crate::specialise::{FOLD_ALL, is_static, specialise};
@@ -71,8 +70,11 @@ impl Session {
         let shapes: Vec<Vec<usize>> = inputs.iter().map(|t| t.shape().to_vec()).collect();
         let fuse = observer.is_none();
         let plan = self.plans.entry((shapes, fuse)).or_insert_with_key(|(shapes, fuse)| {
-            let function =
-                if is_static(&self.function) { Some(self.function.clone()) } else { specialise(&self.function, shapes) };
+            let function = if is_static(&self.function) {
+                Some(self.function.clone())
+            } else {
+                specialise(&self.function, shapes)
+            };
             function.map(|f| Plan::new(f, *fuse, &self.pool))
         });
         let results = match plan {
@@ -133,9 +135,14 @@ fn check_loadable(function: &Function) -> Result<(), PredictError> {
                 && let anemone_mil::Const::Weight(w) = c
                 && !w.is_available()
             {
-                let place = w.origin.as_ref().map_or_else(String::new, |b| format!(" (from {} at {})", b.path, b.offset));
+                let place = w
+                    .origin
+                    .as_ref()
+                    .map_or_else(String::new, |b| format!(" (from {} at {})", b.path, b.offset));
                 let name = &function.value(v).name;
-                return Err(fail(format!("weight `{name}`{place} is missing; give the package its weight file")));
+                return Err(fail(format!(
+                    "weight `{name}`{place} is missing; give the package its weight file"
+                )));
             }
         }
     }
@@ -149,7 +156,8 @@ fn interpret(
     states: &mut BTreeMap<Name, Literal>,
     observer: Option<Observer<'_>>,
 ) -> Result<Vec<Literal>, PredictError> {
-    let named: BTreeMap<_, _> = ports.iter().zip(inputs).map(|(p, t)| (p.name.as_str().into(), t.clone().into())).collect();
+    let named: BTreeMap<_, _> =
+        ports.iter().zip(inputs).map(|(p, t)| (p.name.as_str().into(), t.clone().into())).collect();
     let mut observer = observer;
     let mut watch = |v: anemone_mil::ValueId, l: &Literal| {
         if let (Some(observe), Literal::Tensor(t)) = (observer.as_mut(), l) {
@@ -170,11 +178,15 @@ fn interpret(
 fn feature(literal: Literal) -> Feature {
     match literal {
         Literal::Tensor(t) => Feature::Tensor(t),
-        Literal::Strings { values, .. } => Feature::Text(values.first().map_or_else(String::new, |v| v.to_string())),
+        Literal::Strings { values, .. } => {
+            Feature::Text(values.first().map_or_else(String::new, |v| v.to_string()))
+        }
         Literal::List { items, .. } | Literal::Tuple(items) => {
             items.into_iter().next().map_or_else(|| Feature::Text(String::new()), feature)
         }
-        Literal::Dict { entries, .. } => Feature::Dict(entries.into_iter().filter_map(|(k, v)| entry(&k, &v)).collect()),
+        Literal::Dict { entries, .. } => {
+            Feature::Dict(entries.into_iter().filter_map(|(k, v)| entry(&k, &v)).collect())
+        }
     }
 }
 
@@ -200,7 +212,11 @@ impl Predict for Session {
         self.run(inputs, None)
     }
 
-    fn predict_observed(&mut self, inputs: &Features, observer: Observer<'_>) -> Result<Features, PredictError> {
+    fn predict_observed(
+        &mut self,
+        inputs: &Features,
+        observer: Observer<'_>,
+    ) -> Result<Features, PredictError> {
         self.run(inputs, Some(observer))
     }
 }

@@ -49,5 +49,7 @@ pub(crate) fn is_static(f: &Function) -> bool {
         op.blocks.is_empty() && matches!(effect, Some(Effect::Pure | Effect::Constexpr))
     };
     f.inputs.iter().all(|&v| known(&f.value(v).ty))
-        && f.walk().into_iter().all(|(_, id)| straight(id) && f.op(id).outputs.iter().all(|&v| known(&f.value(v).ty)))
+        && f.walk()
+            .into_iter()
+            .all(|(_, id)| straight(id) && f.op(id).outputs.iter().all(|&v| known(&f.value(v).ty)))
 }

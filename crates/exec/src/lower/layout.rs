@@ -1,7 +1,9 @@
 //! Moving elements without computing.
 
 use super::{Lowered, Lowering, plain};
-use crate::kernels::layout::{CopyPlan, Indices, PadMode, RemapPlan, concat as join, padded, split as part, tiled};
+use crate::kernels::layout::{
+    CopyPlan, Indices, PadMode, RemapPlan, concat as join, padded, split as part, tiled,
+};
 use crate::kernels::resize::nearest;
 use anemone_mil::DType;
 use anemone_mil::ops::{self, Concat, Pad, SliceByIndex, Split, transposition};

@@ -90,7 +90,8 @@ pub(super) fn layer_norm(l: &Lowering<'_>) -> Option<Lowered> {
     let x = l.value("x")?;
     let shape = l.shape(x)?;
     let rank = shape.len();
-    let mut axes = if l.value("axes").is_some() { l.site.axes("axes", rank).ok()? } else { (0..rank).collect() };
+    let mut axes =
+        if l.value("axes").is_some() { l.site.axes("axes", rank).ok()? } else { (0..rank).collect() };
     axes.sort_unstable();
     let (&first, &last) = (axes.first()?, axes.last()?);
     if last - first + 1 != axes.len() || shape.contains(&0) {
@@ -104,6 +105,14 @@ pub(super) fn layer_norm(l: &Lowering<'_>) -> Option<Lowered> {
     };
     let (gamma, beta, epsilon) = (given("gamma")?, given("beta")?, l.float("epsilon")?);
     Some(plain(vec![x], move |io, pool| {
-        norm::layer_norm(io.inputs[0], gamma.as_deref(), beta.as_deref(), around, epsilon, io.outputs[0], pool);
+        norm::layer_norm(
+            io.inputs[0],
+            gamma.as_deref(),
+            beta.as_deref(),
+            around,
+            epsilon,
+            io.outputs[0],
+            pool,
+        );
     }))
 }

@@ -73,7 +73,8 @@ pub(super) fn conv_transpose(l: &Lowering<'_>) -> Option<Lowered> {
     let geometry =
         ConvGeometry { batch: x[0], channels_in: out[1], channels_out: x[1], groups: view.groups, window };
     let isa = l.pool.isa();
-    let plan = ConvTransposePlan::new(geometry, &weight.to_f32s(), bias.as_deref(), l.activation, isa).ok()?;
+    let plan =
+        ConvTransposePlan::new(geometry, &weight.to_f32s(), bias.as_deref(), l.activation, isa).ok()?;
     let kernel = Box::new(plan.rounded_to_half(l.half()));
     Some(Lowered::Kernel { kernel, reads: vec![view.x] })
 }
