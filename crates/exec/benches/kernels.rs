@@ -2,7 +2,10 @@
 #![allow(missing_docs)] // the macros of divan make public items
 
 use anemone_exec::kernels::conv::{ConvGeometry, ConvPlan};
+use anemone_exec::kernels::elementwise::{UnaryOp, unary};
 use anemone_exec::kernels::gemm::{Lhs, Mat, PackedLhs, PackedRhs, Rhs, gemm, gemm_scratch};
+use anemone_exec::kernels::layout::CopyPlan;
+use anemone_exec::kernels::softmax::softmax;
 use anemone_exec::kernels::{Activation, Epilogue, Window};
 use anemone_exec::pool::Pool;
 use divan::{Bencher, black_box, counter::ItemsCount};
@@ -109,4 +112,35 @@ fn pointwise(bencher: Bencher, shape: Shape) {
 #[divan::bench(args = [(56, 3, 1, 128, 128, 128), (112, 3, 1, 64, 64, 64), (112, 3, 2, 64, 64, 64), (14, 5, 1, 480, 480, 480), (7, 3, 1, 960, 960, 960)])]
 fn depthwise(bencher: Bencher, shape: Shape) {
     convolve(bencher, shape);
+}
+
+/// Elements per second stand in the items column.
+#[divan::bench(args = [UnaryOp::Relu, UnaryOp::Exp, UnaryOp::Gelu, UnaryOp::Silu])]
+fn elementwise(bencher: Bencher, op: UnaryOp) {
+    let (pool, x) = (Pool::new(1), numbers(1 << 16));
+    let mut out = vec![0.0; x.len()];
+    bencher.counter(ItemsCount::new(x.len())).bench_local(|| {
+        unary(op, &x, &mut out, &pool);
+        black_box(&out);
+    });
+}
+
+#[divan::bench(args = [(512, 128, 1), (1, 64, 1024)])]
+fn softmaxes(bencher: Bencher, extents: (usize, usize, usize)) {
+    let (pool, x) = (Pool::new(1), numbers(1 << 16));
+    let mut out = vec![0.0; x.len()];
+    bencher.counter(ItemsCount::new(x.len())).bench_local(|| {
+        softmax(&x, extents, &mut out, &pool);
+        black_box(&out);
+    });
+}
+
+#[divan::bench(args = [[0, 2, 1], [1, 0, 2], [2, 1, 0]])]
+fn transpose(bencher: Bencher, perm: [usize; 3]) {
+    let (pool, x) = (Pool::new(1), numbers(8 * 256 * 256));
+    let (plan, mut out) = (CopyPlan::transpose(&[8, 256, 256], &perm).unwrap(), vec![0.0; x.len()]);
+    bencher.counter(ItemsCount::new(x.len())).bench_local(|| {
+        plan.run(&x, &mut out, &pool);
+        black_box(&out);
+    });
 }

@@ -3,7 +3,7 @@
 use super::elementwise::GRAIN;
 use super::reduce::{Deviations, Squares, Sum, fold_columns, fold_run};
 use super::simd::{Kernel, Simd};
-use super::softmax::for_columns;
+use super::softmax::{BLOCK, ColumnBlock, for_columns};
 use crate::pool::Pool;
 
 /// `out = x * scale[c] + shift[c]` for `x [batch, channels, inner]`: batch normalisation with its four parameters
@@ -125,18 +125,8 @@ pub fn layer_norm(
         });
         return;
     }
-    for_columns(pool, out, (outer, n, inner), |o, columns, out| {
-        let x = &x[o * n * inner + columns.start..];
-        pool.isa().run(LayerColumns {
-            x,
-            gamma,
-            beta,
-            epsilon,
-            n,
-            pitch: inner,
-            columns: columns.len(),
-            out,
-        });
+    for_columns(pool, out, (outer, n, inner), |start, out| {
+        pool.isa().run(LayerColumns { x: &x[start..], gamma, beta, epsilon, n, pitch: inner, out });
     });
 }
 
@@ -178,16 +168,16 @@ struct LayerColumns<'a> {
     epsilon: f32,
     n: usize,
     pitch: usize,
-    columns: usize,
-    out: &'a mut dyn FnMut(usize, &mut dyn FnMut(&mut [f32])),
+    out: ColumnBlock<'a>,
 }
 
 impl Kernel for LayerColumns<'_> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Self { x, gamma, beta, epsilon, n, pitch, columns, out } = self;
-        let (mut mean, mut scale) = ([0f32; 64], [0f32; 64]);
+        let Self { x, gamma, beta, epsilon, n, pitch, mut out } = self;
+        let columns = out.columns;
+        let (mut mean, mut scale) = ([0f32; BLOCK], [0f32; BLOCK]);
         let (mean, scale) = (&mut mean[..columns], &mut scale[..columns]);
         let starts = (0..n).map(|i| i * pitch);
         fold_columns(s, Sum, x, starts.clone(), None, mean);
@@ -197,7 +187,7 @@ impl Kernel for LayerColumns<'_> {
         for i in 0..n {
             let x = &x[i * pitch..i * pitch + columns];
             let (gamma, beta) = (s.splat(gamma.map_or(1.0, |g| g[i])), s.splat(beta.map_or(0.0, |b| b[i])));
-            out(i, &mut |row| write_row(s, x, mean, scale, (gamma, beta), row));
+            write_row(s, x, mean, scale, (gamma, beta), out.row(i));
         }
     }
 }

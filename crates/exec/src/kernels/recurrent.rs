@@ -410,10 +410,12 @@ mod tests {
                     };
                     let peep = |gate: usize, j: usize, c: f64| f64::from(peephole[gate * n + j]) * c;
                     let mut next = Vec::new();
-                    for j in 0..n {
-                        let (i, f) =
-                            (sigmoid(sum(0, j) + peep(0, j, c[j])), sigmoid(sum(1, j) + peep(1, j, c[j])));
-                        let cell = f * c[j] + i * sum(3, j).tanh();
+                    for (j, &before) in c.iter().enumerate() {
+                        let (i, f) = (
+                            sigmoid(sum(0, j) + peep(0, j, before)),
+                            sigmoid(sum(1, j) + peep(1, j, before)),
+                        );
+                        let cell = f * before + i * sum(3, j).tanh();
                         let cell = clip.map_or(cell, |l: f32| cell.clamp(-f64::from(l), f64::from(l)));
                         next.push((cell, sigmoid(sum(2, j) + peep(2, j, cell)) * cell.tanh()));
                     }

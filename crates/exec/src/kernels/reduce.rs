@@ -88,17 +88,16 @@ pub(crate) fn fold_run<S: Simd>(s: S, f: impl Fold, x: &[f32], m: f32) -> f32 {
         sums[0] = f.step(s, sums[0], s.load_part(x), m);
     }
     let total = f.join(s, f.join(s, sums[0], sums[1]), f.join(s, sums[2], sums[3]));
-    let lanes = s.lanes(total);
-    // Halving keeps the error of sums low; single elements follow through the same vector code.
-    let mut lanes: [S::F; 16] = lanes.map(|x| s.splat(x));
-    let mut n = S::LANES;
+    // Halving keeps the error of sums low; lanes beyond the half are no longer looked at.
+    let (mut total, mut lanes, mut n) = (total, [0f32; 32], S::LANES);
     while n > 1 {
         n /= 2;
-        for i in 0..n {
-            lanes[i] = f.join(s, lanes[i], lanes[i + n]);
-        }
+        // SAFETY: 32 elements hold a vector at 0 and, since `n` is at most 8, one at `n`.
+        total = unsafe {
+            s.store(lanes.as_mut_ptr(), total);
+            f.join(s, total, s.load(lanes.as_ptr().add(n)))
+        };
     }
-    let mut total = lanes[0];
     for &x in vectors.remainder() {
         total = f.step(s, total, s.splat(x), m);
     }

@@ -108,7 +108,7 @@ pub fn bilinear(x: &[f32], (ay, ax): (&Axis, &Axis), out: &mut [f32], scratch: &
     assert_eq!(out.len(), planes * size_out, "elements of a resize's result");
     assert!(scratch.len() >= bilinear_scratch(ax, pool), "scratch of a resize");
     let (out, scratch, seat) = (Disjoint::new(out), Disjoint::new(scratch), 2 * ax.len());
-    let tasks = (planes * size_out >> 13).clamp(1, pool.threads() * 4).min(planes.max(1));
+    let tasks = ((planes * size_out) >> 13).clamp(1, pool.threads() * 4).min(planes.max(1));
     pool.run_seated(tasks, |at, i| {
         // SAFETY: no two running tasks have the same seat.
         let rows = unsafe { scratch.slice(at * seat..(at + 1) * seat) };

@@ -5,10 +5,9 @@ use super::math;
 use super::reduce::{Exponentials, Largest, Sum, fold_columns, fold_run};
 use super::simd::{Kernel, Simd};
 use crate::pool::{Disjoint, Pool};
-use std::ops::Range;
 
 /// Columns that are worked on together.
-const BLOCK: usize = 64;
+pub(crate) const BLOCK: usize = 64;
 
 /// `out = e^(x - max) / sum of e^(x - max)` along the middle of `[outer, n, inner]`.
 ///
@@ -23,31 +22,45 @@ pub fn softmax(x: &[f32], (outer, n, inner): (usize, usize, usize), out: &mut [f
         });
         return;
     }
-    for_columns(pool, out, (outer, n, inner), |o, columns, out| {
-        let x = &x[o * n * inner + columns.start..];
-        pool.isa().run(Columns { x, n, pitch: inner, columns: columns.len(), out });
+    for_columns(pool, out, (outer, n, inner), |start, out| {
+        pool.isa().run(Columns { x: &x[start..], n, pitch: inner, out });
     });
 }
 
-/// Calls `f(outer index, columns, rows)` for blocks of neighbouring columns of `out [outer, n, inner]`, where
-/// `rows(i)` is row `i` of the block.
+/// A block of neighbouring columns of a result that one task writes.
+pub(crate) struct ColumnBlock<'a> {
+    out: &'a Disjoint<'a, f32>,
+    start: usize,
+    pitch: usize,
+    /// Columns of the block.
+    pub(crate) columns: usize,
+}
+
+impl ColumnBlock<'_> {
+    /// Row `i` of the block.
+    #[inline(always)]
+    pub(crate) fn row(&mut self, i: usize) -> &mut [f32] {
+        let start = self.start + i * self.pitch;
+        // SAFETY: blocks do not share columns, and `&mut self` keeps the rows of this one apart.
+        unsafe { self.out.slice(start..start + self.columns) }
+    }
+}
+
+/// Calls `f(element where the block begins, block)` for blocks of at most [`BLOCK`] neighbouring columns of
+/// `out [outer, n, inner]`.
 pub(crate) fn for_columns(
     pool: &Pool,
     out: &mut [f32],
     (outer, n, inner): (usize, usize, usize),
-    f: impl Fn(usize, Range<usize>, &mut dyn FnMut(usize, &mut dyn FnMut(&mut [f32]))) + Sync,
+    f: impl Fn(usize, ColumnBlock<'_>) + Sync,
 ) {
     let blocks = inner.div_ceil(BLOCK);
     let out = Disjoint::new(out);
     pool.parallel_for(outer * blocks, (GRAIN / 4 / (n * BLOCK).max(1)).max(1), |range| {
         for i in range {
-            let (o, b) = (i / blocks, i % blocks);
-            let columns = b * BLOCK..inner.min((b + 1) * BLOCK);
-            f(o, columns.clone(), &mut |row, write| {
-                let start = (o * n + row) * inner;
-                // SAFETY: blocks do not share columns and a block visits its rows one after the other.
-                write(unsafe { out.slice(start + columns.start..start + columns.end) });
-            });
+            let column = i % blocks * BLOCK;
+            let start = i / blocks * n * inner + column;
+            f(start, ColumnBlock { out: &out, start, pitch: inner, columns: BLOCK.min(inner - column) });
         }
     });
 }
@@ -76,21 +89,19 @@ impl Kernel for Rows<'_> {
     }
 }
 
-type Write<'a> = &'a mut dyn FnMut(usize, &mut dyn FnMut(&mut [f32]));
-
 struct Columns<'a> {
     x: &'a [f32],
     n: usize,
     pitch: usize,
-    columns: usize,
-    out: Write<'a>,
+    out: ColumnBlock<'a>,
 }
 
 impl Kernel for Columns<'_> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Self { x, n, pitch, columns, out } = self;
+        let Self { x, n, pitch, mut out } = self;
+        let columns = out.columns;
         let (mut largest, mut sum) = ([0f32; BLOCK], [0f32; BLOCK]);
         let (largest, sum) = (&mut largest[..columns], &mut sum[..columns]);
         let starts = (0..n).map(|i| i * pitch);
@@ -98,7 +109,7 @@ impl Kernel for Columns<'_> {
         fold_columns(s, Exponentials, x, starts, Some(largest), sum);
         for i in 0..n {
             let x = &x[i * pitch..i * pitch + columns];
-            out(i, &mut |row| write_row(s, x, largest, sum, row));
+            write_row(s, x, largest, sum, out.row(i));
         }
     }
 }
