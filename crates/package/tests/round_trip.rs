@@ -4,7 +4,7 @@ mod common;
 
 use anemone_formats::coreml::{self, Model, ModelKind, mil};
 use anemone_formats::wire::{Unknown, encode};
-use anemone_mil::{Const, WeightData, difference};
+use anemone_mil::{Const, Level, WeightData, difference, verify};
 use anemone_package::{Files, Kept, Package, read, write};
 use bytes::Bytes;
 use common::{corpus, load, packages};
@@ -22,7 +22,8 @@ fn open(path: &Path) -> (Files, Package) {
 
 fn rewritten(package: &Package) -> Files {
     let mut files = Files::new();
-    write(&package.program, &package.kept, &mut files).expect("writable");
+    let program = verify(&package.program, Level::Imported).expect("no fault");
+    write(program, &package.kept, &mut files).expect("writable");
     files
 }
 
@@ -196,4 +197,17 @@ fn a_description_that_says_more_than_we_know_is_kept() {
     files.insert(MODEL.into(), encode(&odd).into());
     let back = model(&rewritten(&read(&files).expect("readable")));
     assert_eq!(back.description, odd.description);
+}
+
+#[test]
+fn what_the_ir_has_no_place_for_is_noted() {
+    let (mut files, _) = open(&corpus("packages/conv.mlpackage"));
+    let mut odd = model(&files);
+    let Some(ModelKind::MlProgram(program)) = &mut odd.kind else { panic!("a program") };
+    let function = program.functions.get_mut("main").expect("main");
+    function.inputs[0].unknown = Unknown::from(Bytes::from_static(&[0xf8, 0xf0, 0x04, 1]));
+    files.insert(MODEL.into(), encode(&odd).into());
+    let note = "function main: 1 unknown fields, attributes or texts of types and values are not read and will not be \
+                written";
+    assert_eq!(read(&files).expect("readable").notes, [note]);
 }

@@ -6,8 +6,8 @@
 mod eval;
 
 use super::common::{INT32, T, T_FLOATS, U, U_FLOATS};
-use super::{Default, Effect, Fault, OpDef, Param, Site, Version, Work, constant, tensor};
-use crate::{Dim, Literal, Opset, Tensor, TensorType, Type};
+use super::{Accept, Default, Effect, Fault, OpDef, Param, Site, Version, Work, constant, tensor};
+use crate::{DType, Dim, Literal, Opset, Tensor, TensorType, Type};
 
 /// The ops of this family.
 pub static OPS: &[&OpDef] = &[&BATCH_NORM, &INSTANCE_NORM, &L2_NORM, &LAYER_NORM, &LOCAL_RESPONSE_NORM];
@@ -15,6 +15,10 @@ pub static OPS: &[&OpDef] = &[&BATCH_NORM, &INSTANCE_NORM, &L2_NORM, &LAYER_NORM
 const AXES: Param = constant("axes", INT32).or(Default::Derived(every_axis));
 const EPSILON_T: Param = constant("epsilon", T).or(Default::Float(1e-5));
 const EPSILON_U: Param = constant("epsilon", U).or(Default::Float(1e-5));
+/// Of domain `U` in the registry, but Core ML runs packages whose moments are `fp16` beside an `fp32` epsilon: the fp16
+/// pass of coremltools leaves the default of the first op as it is.
+const EPSILON_FREE: Param =
+    constant("epsilon", Accept::Types(&[DType::F16, DType::F32])).or(Default::Float(1e-5));
 const GAMMA_T: Param = constant("gamma", T).optional();
 const GAMMA_U: Param = constant("gamma", U).optional();
 const BETA_T: Param = constant("beta", T).optional();
@@ -44,7 +48,7 @@ static BATCH_NORM: OpDef = OpDef {
                 constant("variance", U),
                 GAMMA_U,
                 BETA_U,
-                EPSILON_U,
+                EPSILON_FREE,
             ],
             domains: &[T_FLOATS, U_FLOATS],
         },
@@ -213,8 +217,8 @@ fn local_response_work(site: &Site<'_>) -> Option<Work> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Builder;
     use crate::ops::probe::{assert_close, f32s, iota, run};
-    use crate::{Builder, DType};
 
     const X: &str = "x";
 

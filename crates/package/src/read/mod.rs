@@ -1,6 +1,7 @@
 //! Containers to programs.
 
 mod function;
+mod lost;
 pub(crate) mod types;
 mod value;
 pub(crate) mod weights;
@@ -38,7 +39,7 @@ pub fn read(source: &dyn Source) -> Result<Package, Error> {
         Some(ModelKind::MlProgram(program)) => program,
         other => return Err(not_a_program(other.as_ref())),
     };
-    let mut notes = Vec::new();
+    let mut notes = lost::notes(&message);
     let mut weights = container.weights();
     let program = program(&message, interface, &mut weights, &mut notes)?;
     let kept = container.keep(model, &weights)?;

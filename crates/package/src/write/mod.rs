@@ -5,10 +5,10 @@ mod plan;
 mod value;
 
 use crate::container::{Kept, MANIFEST, in_data};
-use crate::{Error, ErrorKind, Sink, interface};
+use crate::{Error, Sink, interface};
 use anemone_formats::coreml::{self, ModelKind, mil};
 use anemone_formats::manifest::{Item, Manifest};
-use anemone_mil::{Program, text::plain_interface};
+use anemone_mil::{Function, Program, Verified};
 use plan::Plan;
 
 /// What was written.
@@ -28,12 +28,14 @@ impl Written {
 /// Writes a package.
 ///
 /// The same program and the same `kept` always give the same bytes. Weights are streamed one by one, those that are
-/// computed are made when their turn comes; the largest of them is what this takes of memory. Functions that the
-/// interface does not describe are described by [`plain_interface`].
+/// computed are made when their turn comes; the largest of them is what this takes of memory. Symbolic dims are written
+/// as unknown ones.
 ///
 /// # Errors
-/// When a weight is not at hand, the interface and the functions do not fit together, or the sink fails.
-pub fn write(program: &Program, kept: &Kept, sink: &mut dyn Sink) -> Result<Written, Error> {
+/// When a weight is not at hand, several functions stand in an interface for one, an operand is computed that must be
+/// constant, or the sink fails.
+pub fn write(program: Verified<'_>, kept: &Kept, sink: &mut dyn Sink) -> Result<Written, Error> {
+    let program = program.program();
     let mut plan = Plan::new(program.interface.spec_version);
     let model = model(program, kept, &mut plan)?.write();
     let manifest = manifest(&model, kept, !plan.is_empty());
@@ -70,9 +72,9 @@ fn beside(path: &str, name: &str) -> String {
 }
 
 fn model(program: &Program, kept: &Kept, plan: &mut Plan) -> Result<coreml::Model, Error> {
-    let interface = described(program)?;
+    let interface = &program.interface;
     let old = kept.model.description.clone().unwrap_or_default();
-    let description = interface::description(&interface, &old)?;
+    let description = interface::description(interface, &old)?;
     Ok(coreml::Model {
         specification_version: interface.spec_version,
         description: Some(description),
@@ -82,34 +84,9 @@ fn model(program: &Program, kept: &Kept, plan: &mut Plan) -> Result<coreml::Mode
     })
 }
 
-/// The interface, with an entry for every function.
-fn described(program: &Program) -> Result<anemone_mil::Interface, Error> {
-    let mut interface = program.interface.clone();
-    for f in &program.functions {
-        if interface.function(&f.name).is_none() {
-            interface.functions.extend(plain_interface(std::slice::from_ref(f)).functions);
-        }
-    }
-    let lost = interface.functions.iter().find(|d| program.function(&d.name).is_none());
-    if let Some(lost) = lost {
-        let names: Vec<&str> = program.functions.iter().map(|f| &*f.name).collect();
-        let message = format!(
-            "the interface describes a function {:?}, but the program has only {names:?}; drop or rename it",
-            lost.name
-        );
-        return Err(Error::new(ErrorKind::Undefined, message));
-    }
-    Ok(interface)
-}
-
 fn message(program: &Program, plan: &mut Plan) -> Result<mil::Program, Error> {
-    let mut functions = std::collections::BTreeMap::new();
-    for f in &program.functions {
-        if functions.insert(f.name.to_string(), function::function(f, plan)?).is_some() {
-            let message = format!("two functions have the name {:?}; rename one", f.name);
-            return Err(Error::new(ErrorKind::Duplicate, message));
-        }
-    }
+    let function = |f: &Function| Ok((f.name.to_string(), function::function(f, plan)?));
+    let functions = program.functions.iter().map(function).collect::<Result<_, _>>()?;
     Ok(mil::Program {
         version: program.version,
         functions,
