@@ -91,8 +91,10 @@ impl<'a> Check<'a, '_> {
             }
             ("while_loop", &[cond, body]) => {
                 let vars = types(site.function, site.values("loop_vars"));
-                let truth = Type::Tensor(crate::TensorType::scalar(DType::Bool));
-                self.block_types(site, cond, "condition", &vars, &[&truth]);
+                let decides = types(site.function, &site.function.block(cond).outputs);
+                let scalar = Type::Tensor(crate::TensorType::scalar(DType::Bool));
+                let truth = decides.first().copied().filter(|t| is_one_bool(t)).unwrap_or(&scalar);
+                self.block_types(site, cond, "condition", &vars, &[truth]);
                 self.block_types(site, body, "body", &vars, &vars);
             }
             _ => {}
@@ -173,6 +175,11 @@ fn is_constant(function: &Function, id: ValueId) -> bool {
 
 fn dtype(function: &Function, id: ValueId) -> Option<DType> {
     function.value(id).ty.tensor().map(|t| t.dtype)
+}
+
+/// A scalar, or a tensor of one element, as conditions of real packages often are.
+fn is_one_bool(ty: &Type) -> bool {
+    ty.tensor().is_some_and(|t| t.dtype == DType::Bool && t.element_count().is_none_or(|n| n == 1))
 }
 
 fn types<'f>(function: &'f Function, values: &[ValueId]) -> Vec<&'f Type> {
