@@ -8,7 +8,7 @@ use anemone_formats::onnx::ModelProto;
 use anemone_formats::{Error as FormatError, ErrorKind as FormatErrorKind};
 use anemone_import::{Diagnostic, Diagnostics, onnx};
 use anemone_mil::interface::FunctionInterface;
-use anemone_mil::{Function, Opset, Program};
+use anemone_mil::{Function, Opset, Program, Verified};
 use anemone_model::{Features, Predict};
 use anemone_package::Kept;
 use anemone_tensor::{Bytes, DType, Tensor};
@@ -147,8 +147,7 @@ pub fn convert(
     progress(Stage::Rewrite);
     let passes = rewrite(&mut program.functions[0], options.precision);
     progress(Stage::Write);
-    verify(&program, source)?;
-    write(&program, &output)?;
+    write(verify(&program, source)?, &output)?;
     progress(Stage::Plan);
     let written = open(&output)?;
     let function = written.function(None).map_err(|e| e.at(&output))?;
@@ -226,16 +225,13 @@ fn rewrite(function: &mut Function, precision: DType) -> Vec<(String, usize)> {
 }
 
 /// A fault here is one of this program, not of the user's.
-fn verify(program: &Program, source: &Path) -> Result<(), Error> {
-    match anemone_mil::verify(program, anemone_mil::Level::Canonical) {
-        Ok(_) => Ok(()),
-        Err(faults) => {
-            Err(Error::new(format!("converts to a faulty program, please report this:\n{faults}")).at(source))
-        }
-    }
+fn verify<'p>(program: &'p Program, source: &Path) -> Result<Verified<'p>, Error> {
+    anemone_mil::verify(program, anemone_mil::Level::Canonical).map_err(|faults| {
+        Error::new(format!("converts to a faulty program, please report this:\n{faults}")).at(source)
+    })
 }
 
-fn write(program: &Program, output: &Path) -> Result<(), Error> {
+fn write(program: Verified<'_>, output: &Path) -> Result<(), Error> {
     let mut staging = files::Staging::new(output)?;
     anemone_package::write(program, &Kept::default(), &mut staging)
         .map_err(|e| Error::from_cause(e).at(output))?;
