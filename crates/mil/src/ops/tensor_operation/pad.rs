@@ -51,7 +51,7 @@ impl Pad {
 
 /// Amounts for all dims; those given are for the last ones.
 fn per_dim(pad: &[i64], rank: usize) -> Result<Vec<(usize, usize)>, Fault> {
-    let Some(free) = rank.checked_sub(pad.len() / 2).filter(|_| pad.len() % 2 == 0) else {
+    let Some(free) = rank.checked_sub(pad.len() / 2).filter(|_| pad.len().is_multiple_of(2)) else {
         return Err(Fault::arg(
             "pad",
             format!("{} values", pad.len()),
