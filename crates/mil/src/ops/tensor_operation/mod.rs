@@ -123,8 +123,12 @@ mod tests {
         let y = y.expect("fits");
         assert_eq!((y[0].to_f64s(), y[1].to_i64s()), (vec![3., 3., 6., 5.], vec![1, 2, 0, 1]));
         assert_eq!(y[1].dtype(), DType::U16);
-        let values =
-            run("topk", Opset::Ios16, &[("x", std::slice::from_ref(&x))], &[two, ("return_indices", flag(false))]);
+        let values = run(
+            "topk",
+            Opset::Ios16,
+            &[("x", std::slice::from_ref(&x))],
+            &[two, ("return_indices", flag(false))],
+        );
         assert_eq!(values.expect("fits").len(), 1);
         let columns =
             run("topk", Opset::Ios15, &[("x", &[x])], &[("axis", int(0)), ("ascending", flag(true))]);
