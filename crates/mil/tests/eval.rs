@@ -160,3 +160,19 @@ fn errors_name_what_is_at_fault() {
     f.block_mut(f.body()).outputs = vec![s];
     assert_eq!(fails(&f, &[("x", x)]), "strange \"s\": op `strange` is not in the op table");
 }
+
+/// The declared length of a list that may grow is where it starts.
+#[test]
+fn a_list_may_grow_beyond_its_declared_length() {
+    let f = function(
+        "program(1.3) { func main<ios17>(tensor<fp32, [2]> x) {
+            list<tensor<fp32, [2]>, 1> empty = make_list(dtype = string(\"fp32\"), dynamic_length = bool(true),
+                elem_shape = (int32(2)), init_length = int32(1));
+            list<tensor<fp32, [2]>, 1> full = list_write(index = int32(3), ls = empty, value = x);
+            tensor<fp32, [2]> y = list_read(index = int32(3), ls = full);
+            int32 n = list_length(ls = full);
+        } -> (y, n); }",
+    );
+    let out = run_plain(&f, &[("x", floats(&[5.0, 6.0]))]).expect("runs");
+    assert_eq!((numbers(&out, "y"), numbers(&out, "n")), (vec![5.0, 6.0], vec![4.0]));
+}

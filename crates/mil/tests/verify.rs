@@ -317,9 +317,40 @@ fn a_default_that_coremltools_wrote_may_be_fp32() {
     assert_eq!(faults(&main_of("ios17", &body("fp32(1e-5)"), "y"), Level::Imported), Vec::<String>::new());
     assert_eq!(
         faults(&main_of("ios17", &body("int32(1)"), "y"), Level::Imported),
+        ["function main, batch_norm \"y\": argument `epsilon` is int32, but must be fp16 or fp32"]
+    );
+}
+
+#[test]
+fn loops_need_blocks_that_fit_their_variables() {
+    let looped = |cond: &str, body: &str| {
+        let text = format!(
+            "tensor<fp16, [2]> y = while_loop(loop_vars = (x)) {cond} {body} [name = string(\"y\")];"
+        );
+        faults(&main_of("ios17", &text, "y"), Level::Imported)
+    };
+    let cond = |ty: &str, out: &str| {
+        format!("block(tensor<fp16, [2]> a) {{ {ty} go = const()[val = {out}]; }} -> (go)")
+    };
+    let body = "block(tensor<fp16, [2]> b) { tensor<fp16, [2]> c = relu(x = b); } -> (c)";
+    let one = cond("tensor<bool, [1]>", "tensor<bool, [1]>([false])");
+    assert_eq!(looped(&cond("bool", "bool(false)"), body), Vec::<String>::new());
+    assert_eq!(looped(&one, body), Vec::<String>::new());
+    let place = "function main, while_loop \"y\":";
+    assert_eq!(
+        looped(&cond("int32", "int32(0)"), body),
+        [format!(
+            "{place} the condition block hands out (tensor<int32, []>), but must match (tensor<bool, []>)"
+        )]
+    );
+    assert_eq!(
+        looped(&one, "block() { } -> (x, x)"),
         [
-            "function main, batch_norm \"y\": argument `epsilon` is int32, but must be fp16 or fp32",
-            "function main, batch_norm \"y\": argument `epsilon` is int32, but must be fp16, as argument `mean`"
+            format!("{place} the body block takes (), but must match (tensor<fp16, [2]>)"),
+            format!(
+                "{place} the body block hands out (tensor<fp16, [2]>, tensor<fp16, [2]>), but must match (tensor<fp16, [2]>)"
+            ),
         ]
     );
+    assert_eq!(looped(&one, ""), [format!("{place} has 1 nested blocks, but must have 2")]);
 }

@@ -114,7 +114,7 @@ impl<'a> Check<'a, '_> {
                 let (actual, wanted) = (list(&actual), list(wanted));
                 self.op_fault(
                     site.op,
-                    Fault::new(format!("the {name} block {what} {actual}, but must be {wanted}")),
+                    Fault::new(format!("the {name} block {what} {actual}, but must match {wanted}")),
                 );
             }
         }
