@@ -1,2 +1,35 @@
-//! Room `cli` of Anemone.
-fn main() {}
+//! The `anemone` command: arguments in, tables or JSON out.
+//!
+//! stdout is data, stderr is talk. Exit status: 0 clean, 1 findings (a difference, a failed check), 2 failure.
+#![forbid(unsafe_code)]
+
+mod args;
+mod human;
+mod json;
+mod progress;
+mod style;
+mod table;
+mod verbs;
+
+use clap::Parser;
+use std::process::ExitCode;
+
+/// How a verb ended.
+pub(crate) enum Outcome {
+    /// Nothing to object to.
+    Clean,
+    /// It worked, and found something.
+    Findings,
+}
+
+fn main() -> ExitCode {
+    let args = args::Args::parse();
+    match verbs::run(args) {
+        Ok(Outcome::Clean) => ExitCode::SUCCESS,
+        Ok(Outcome::Findings) => ExitCode::from(1),
+        Err(error) => {
+            eprintln!("{} {error}", style::error("error:"));
+            ExitCode::from(2)
+        }
+    }
+}

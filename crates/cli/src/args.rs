@@ -1,0 +1,295 @@
+//! Arguments of every verb.
+
+use anemone::ane::Units;
+use anemone::picture::{Channels, Preprocess};
+use anemone::{DType, Opset};
+use clap::{Args as ClapArgs, Parser, Subcommand};
+use std::path::PathBuf;
+
+/// The Core ML and Apple Neural Engine toolchain that runs anywhere.
+#[derive(Debug, Parser)]
+#[command(
+    name = "anemone",
+    version,
+    max_term_width = 100,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Convert a model to an .mlpackage, plan it and check it
+    #[command(after_help = "Examples:
+  anemone convert model.onnx
+  anemone convert model.onnx -o small.mlpackage --target ios16 --precision fp32
+  anemone convert dynamic.onnx --input image:1x3x224x224 --device m4")]
+    Convert(ConvertArgs),
+    /// Print a program as MIL text
+    #[command(after_help = "Examples:
+  anemone show model.mlpackage
+  anemone show model.mlmodelc --function main --compact")]
+    Show(ShowArgs),
+    /// Show what a model takes and gives, what it is made of, and how large it is
+    #[command(after_help = "Examples:
+  anemone inspect model.mlpackage
+  anemone inspect model.mlmodelc --json")]
+    Inspect(InspectArgs),
+    /// Run one prediction
+    #[command(after_help = "Examples:
+  anemone run model.mlpackage --inputs inputs.safetensors -o out
+  anemone run model.mlpackage --input x=x.npy --input y=y.npy -o out --npy
+  anemone run model.mlpackage --random 1
+  anemone run classifier.mlpackage --image image=dog.jpg,crop=0.875,scale=0.0078125,bias=-0.9921875 \\
+      --labels labels.txt")]
+    Run(RunArgs),
+    /// Run a prediction and compare it with what is expected
+    #[command(after_help = "Examples:
+  anemone verify model.mlpackage --inputs in.safetensors --expected out.safetensors
+  anemone verify model.mlpackage --inputs in.npz --expected out.npz --atol 1e-3 --rtol 1e-2")]
+    Verify(VerifyArgs),
+    /// Say where each op would run, why, and at what cost
+    #[command(after_help = "Examples:
+  anemone plan model.mlpackage --device m4 --units cpu-and-ne
+  anemone plan model.mlpackage --json")]
+    Plan(PlanArgs),
+}
+
+/// Arguments of `convert`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ConvertArgs {
+    /// Model to convert (.onnx)
+    pub source: PathBuf,
+    /// Package to write [default: beside the model, ending in .mlpackage]
+    #[arg(short, long, value_name = "OUT")]
+    pub output: Option<PathBuf>,
+    /// Oldest system that shall run it: ios15 to ios18, ios26, or macos12 to macos15, macos26
+    #[arg(long, default_value = "ios17", value_parser = target)]
+    pub target: Opset,
+    /// Type to compute in: fp16 or fp32
+    #[arg(long, default_value = "fp16", value_parser = precision)]
+    pub precision: DType,
+    /// Fix the shape of an input: name:1x3x224x224
+    #[arg(long = "input", value_name = "NAME:SHAPE", value_parser = shape)]
+    pub inputs: Vec<(String, Vec<usize>)>,
+    /// Device to plan for
+    #[arg(long, default_value = "m4")]
+    pub device: String,
+    /// Compute units to plan for: all, cpu-and-ne, cpu-and-gpu or cpu-only
+    #[arg(long, default_value = "cpu-and-ne", value_parser = units)]
+    pub units: Units,
+    /// Do not compare the package with the source
+    #[arg(long)]
+    pub no_check: bool,
+    /// Print JSON (schema anemone.convert/1)
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `show`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ShowArgs {
+    /// Model: .mlpackage, .mlmodelc or .mil
+    pub model: PathBuf,
+    /// Only this function
+    #[arg(long)]
+    pub function: Option<String>,
+    /// For reading: constants inlined and abbreviated
+    #[arg(long)]
+    pub compact: bool,
+    /// Print JSON (schema anemone.show/1)
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `inspect`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct InspectArgs {
+    /// Model: .mlpackage, .mlmodelc, .mlmodel or .mil
+    pub model: PathBuf,
+    /// Print JSON (schema anemone.inspect/1)
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Where inputs come from.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct InputArgs {
+    /// One input: name=FILE, FILE being .npy, or .png or .jpg for a picture
+    #[arg(long = "input", value_name = "NAME=FILE", value_parser = named_file)]
+    pub input: Vec<(String, PathBuf)>,
+    /// Several inputs by name: a .safetensors or .npz file
+    #[arg(long = "inputs", value_name = "FILE")]
+    pub inputs: Vec<PathBuf>,
+    /// A picture: name=FILE[,scale=S][,bias=B or R:G:B][,crop=SHARE][,color=rgb, bgr or gray]
+    #[arg(long = "image", value_name = "NAME=FILE,...", value_parser = image)]
+    pub image: Vec<(String, PathBuf, Preprocess)>,
+    /// Make the inputs that are not given from this seed
+    #[arg(long, value_name = "SEED")]
+    pub random: Option<u64>,
+    /// Function to run [default: the package's default one]
+    #[arg(long)]
+    pub function: Option<String>,
+}
+
+/// Arguments of `run`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct RunArgs {
+    /// Model: .mlpackage or .mlmodelc
+    pub model: PathBuf,
+    #[command(flatten)]
+    pub inputs: InputArgs,
+    /// Folder for the outputs: outputs.safetensors there
+    #[arg(short, long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
+    /// Write one .npy file per output instead
+    #[arg(long)]
+    pub npy: bool,
+    /// Also write this output as a picture: name=FILE.png
+    #[arg(long = "save-image", value_name = "NAME=FILE", value_parser = named_file)]
+    pub save_image: Vec<(String, PathBuf)>,
+    /// Labels, one a line: print the five best
+    #[arg(long, value_name = "FILE")]
+    pub labels: Option<PathBuf>,
+    /// Print JSON (schema anemone.run/1)
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `verify`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct VerifyArgs {
+    /// Model: .mlpackage or .mlmodelc
+    pub model: PathBuf,
+    #[command(flatten)]
+    pub inputs: InputArgs,
+    /// Expected outputs by name: a .safetensors or .npz file
+    #[arg(long, value_name = "FILE")]
+    pub expected: PathBuf,
+    /// Absolute tolerance
+    #[arg(long, default_value_t = 1e-3)]
+    pub atol: f64,
+    /// Relative tolerance
+    #[arg(long, default_value_t = 1e-2)]
+    pub rtol: f64,
+    /// Print JSON (schema anemone.verify/1)
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `plan`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct PlanArgs {
+    /// Model: .mlpackage, .mlmodelc or .mil
+    pub model: PathBuf,
+    /// Device to plan for
+    #[arg(long, default_value = "m4")]
+    pub device: String,
+    /// Compute units that the model may use: all, cpu-and-ne, cpu-and-gpu or cpu-only
+    #[arg(long, default_value = "all", value_parser = units)]
+    pub units: Units,
+    /// Function to plan [default: the package's default one]
+    #[arg(long)]
+    pub function: Option<String>,
+    /// Print JSON (schema anemone.plan/1)
+    #[arg(long)]
+    pub json: bool,
+}
+
+fn target(text: &str) -> Result<Opset, String> {
+    Ok(match text.to_ascii_lowercase().as_str() {
+        "ios15" | "macos12" => Opset::Ios15,
+        "ios16" | "macos13" => Opset::Ios16,
+        "ios17" | "macos14" => Opset::Ios17,
+        "ios18" | "macos15" => Opset::Ios18,
+        "ios26" | "macos26" => Opset::Ios26,
+        _ => {
+            return Err(
+                "must be ios15, ios16, ios17, ios18, ios26, macos12, macos13, macos14, macos15 or macos26"
+                    .into(),
+            );
+        }
+    })
+}
+
+fn precision(text: &str) -> Result<DType, String> {
+    match DType::from_name(text) {
+        Some(d @ (DType::F16 | DType::F32)) => Ok(d),
+        _ => Err("must be fp16 or fp32".into()),
+    }
+}
+
+fn units(text: &str) -> Result<Units, String> {
+    let names: Vec<&str> = Units::ALL.iter().map(|u| u.name()).collect();
+    Units::named(text).ok_or_else(|| format!("must be one of {}", names.join(", ")))
+}
+
+/// `name:1x3x224x224`; the name may hold colons itself.
+fn shape(text: &str) -> Result<(String, Vec<usize>), String> {
+    let wrong = || format!("must be name:1x3x224x224, but is {text:?}");
+    let (name, dims) = text.rsplit_once(':').ok_or_else(wrong)?;
+    let dims: Result<Vec<usize>, _> = dims.split(['x', ',']).map(str::parse).collect();
+    let dims = dims.map_err(|_| wrong())?;
+    if name.is_empty() || dims.contains(&0) { Err(wrong()) } else { Ok((name.to_owned(), dims)) }
+}
+
+fn named_file(text: &str) -> Result<(String, PathBuf), String> {
+    match text.split_once('=') {
+        Some((name, file)) if !name.is_empty() && !file.is_empty() => Ok((name.to_owned(), file.into())),
+        _ => Err(format!("must be name=FILE, but is {text:?}")),
+    }
+}
+
+fn image(text: &str) -> Result<(String, PathBuf, Preprocess), String> {
+    let mut parts = text.split(',');
+    let (name, file) = named_file(parts.next().unwrap_or_default())?;
+    let mut how = Preprocess::default();
+    let number = |v: &str| v.parse::<f32>().map_err(|_| format!("{v:?} is not a number"));
+    for part in parts {
+        match part.split_once('=') {
+            Some(("scale", v)) => how.scale = number(v)?,
+            Some(("bias", v)) => how.bias = v.split(':').map(number).collect::<Result<_, _>>()?,
+            Some(("crop", v)) => {
+                let share = number(v)?;
+                if !(share > 0.0 && share <= 1.0) {
+                    return Err(format!("crop is {share}, but must be above 0 and at most 1"));
+                }
+                how.crop = Some(share);
+            }
+            Some(("color", "rgb")) => how.channels = Channels::Rgb,
+            Some(("color", "bgr")) => how.channels = Channels::Bgr,
+            Some(("color", "gray")) => how.channels = Channels::Gray,
+            _ => {
+                return Err(format!(
+                    "{part:?} is none of scale=, bias=, crop=, color=rgb, color=bgr, color=gray"
+                ));
+            }
+        }
+    }
+    Ok((name, file, how))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn shapes_and_pictures_parse() {
+        assert_eq!(shape("a:0:1x3"), Ok(("a:0".into(), vec![1, 3])));
+        assert!(shape("x:1x0").is_err() && shape("1x3").is_err());
+        let (name, file, how) = image("x=dog.jpg,scale=0.5,bias=1:2:3,crop=0.9,color=bgr").expect("parses");
+        assert_eq!((name.as_str(), file.to_str()), ("x", Some("dog.jpg")));
+        assert_eq!((how.bias, how.channels), (vec![1.0, 2.0, 3.0], Channels::Bgr));
+        assert!(image("x=a.png,zoom=2").is_err());
+    }
+}

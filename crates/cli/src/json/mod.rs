@@ -1,0 +1,46 @@
+//! JSON shapes of every verb: mirrors of what the library gives, each with the name and version of its schema.
+//!
+//! Fields are only ever added within a version.
+
+mod convert;
+mod inspect;
+mod plan;
+mod run;
+
+pub(crate) use convert::Convert;
+pub(crate) use inspect::Inspect;
+pub(crate) use plan::Plan;
+pub(crate) use run::{Run, Verify};
+
+use serde::Serialize;
+
+/// `anemone.show/1`.
+#[derive(Debug, Serialize)]
+pub(crate) struct Show<'a> {
+    schema: &'static str,
+    text: &'a str,
+}
+
+impl<'a> Show<'a> {
+    pub(crate) fn of(text: &'a str) -> Show<'a> {
+        Show { schema: "anemone.show/1", text }
+    }
+}
+
+/// How often something occurs.
+#[derive(Debug, Serialize)]
+pub(crate) struct Count {
+    name: String,
+    count: usize,
+}
+
+impl Count {
+    fn all(pairs: &[(String, usize)]) -> Vec<Count> {
+        pairs.iter().map(|(name, count)| Count { name: name.clone(), count: *count }).collect()
+    }
+}
+
+/// A finite number, or nothing: JSON has neither infinity nor NaN.
+fn finite(v: f64) -> Option<f64> {
+    v.is_finite().then_some(v)
+}

@@ -1,0 +1,110 @@
+//! `anemone.plan/1`: comparable with recorded Core ML plans.
+
+use anemone::ane;
+use serde::Serialize;
+use std::path::Path;
+
+/// A plan.
+#[derive(Debug, Serialize)]
+pub(crate) struct Plan {
+    schema: &'static str,
+    package: String,
+    device: String,
+    units: String,
+    ops: Vec<Op>,
+    segments: Vec<Segment>,
+    summary: Summary,
+    notes: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Op {
+    index: usize,
+    name: String,
+    #[serde(rename = "type")]
+    kind: String,
+    supported: Vec<String>,
+    preferred: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cost_share: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    estimated_ms: Option<Estimate>,
+    equal_cost_alternative: bool,
+    uncertain: bool,
+    reason: String,
+    facts: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Estimate {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ane: Option<f64>,
+    bnns: f64,
+    classic_cpu: f64,
+}
+
+#[derive(Debug, Serialize)]
+struct Segment {
+    unit: String,
+    first: usize,
+    ops: usize,
+    ms: f64,
+}
+
+#[derive(Debug, Serialize)]
+struct Summary {
+    ane_share_by_count: f64,
+    ane_share_by_cost: f64,
+    crossings: usize,
+    cost_ms: f64,
+    fixed_ms: f64,
+}
+
+impl Plan {
+    pub(crate) fn of(package: &Path, plan: &ane::Plan) -> Plan {
+        Plan {
+            schema: "anemone.plan/1",
+            package: package.display().to_string(),
+            device: plan.device.name.to_owned(),
+            units: plan.units.name().to_owned(),
+            ops: plan.ops.iter().enumerate().map(|(i, op)| Op::of(i, op)).collect(),
+            segments: plan.segments.iter().map(Segment::of).collect(),
+            summary: Summary {
+                ane_share_by_count: plan.ane_share_by_count,
+                ane_share_by_cost: plan.ane_share_by_cost,
+                crossings: plan.crossings,
+                cost_ms: plan.cost_ms,
+                fixed_ms: plan.fixed_ms,
+            },
+            notes: plan.notes.clone(),
+        }
+    }
+}
+
+impl Op {
+    fn of(index: usize, op: &ane::OpPlan) -> Op {
+        Op {
+            index,
+            name: op.name.clone(),
+            kind: op.kind.clone(),
+            supported: op.supported.iter().map(ToString::to_string).collect(),
+            preferred: op.preferred.to_string(),
+            cost_share: op.cost_share,
+            estimated_ms: op.estimate.as_ref().map(|e| Estimate {
+                ane: e.ane,
+                bnns: e.bnns,
+                classic_cpu: e.classic_cpu,
+            }),
+            equal_cost_alternative: op.equal_cost_alternative,
+            uncertain: op.uncertain,
+            reason: op.reason.clone(),
+            facts: op.facts.iter().map(|f| f.id.to_owned()).collect(),
+        }
+    }
+}
+
+impl Segment {
+    fn of(s: &ane::Segment) -> Segment {
+        Segment { unit: s.unit.to_string(), first: s.ops.start, ops: s.ops.len(), ms: s.ms }
+    }
+}

@@ -1,0 +1,156 @@
+//! `anemone.run/1` and `anemone.verify/1`.
+
+use super::finite;
+use anemone::compare::{Difference, Tolerance};
+use anemone::{DictKey, Feature, Features, Ranked, statistics};
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+
+/// A prediction.
+#[derive(Debug, Serialize)]
+pub(crate) struct Run {
+    schema: &'static str,
+    package: String,
+    outputs: Vec<Output>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    best: Vec<Best>,
+    files: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Output {
+    name: String,
+    #[serde(flatten)]
+    value: Value,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Value {
+    Tensor {
+        dtype: String,
+        shape: Vec<usize>,
+        min: Option<f64>,
+        max: Option<f64>,
+        mean: f64,
+        not_finite: usize,
+    },
+    Text(String),
+    Int(i64),
+    Probabilities(Vec<(String, f64)>),
+}
+
+#[derive(Debug, Serialize)]
+struct Best {
+    label: String,
+    probability: f64,
+}
+
+impl Run {
+    pub(crate) fn of(package: &Path, outputs: &Features, best: &[Ranked], files: &[PathBuf]) -> Run {
+        Run {
+            schema: "anemone.run/1",
+            package: package.display().to_string(),
+            outputs: outputs
+                .iter()
+                .map(|(n, f)| Output { name: n.to_owned(), value: Value::of(f) })
+                .collect(),
+            best: best.iter().map(|r| Best { label: r.label.clone(), probability: r.probability }).collect(),
+            files: files.iter().map(|p| p.display().to_string()).collect(),
+        }
+    }
+}
+
+impl Value {
+    fn of(feature: &Feature) -> Value {
+        match feature {
+            Feature::Tensor(t) => {
+                let s = statistics(t);
+                Value::Tensor {
+                    dtype: t.dtype().to_string(),
+                    shape: t.shape().to_vec(),
+                    min: finite(s.min),
+                    max: finite(s.max),
+                    mean: s.mean,
+                    not_finite: s.not_finite,
+                }
+            }
+            Feature::Text(t) => Value::Text(t.clone()),
+            Feature::Int(i) => Value::Int(*i),
+            Feature::Dict(entries) => {
+                let key = |k: &DictKey| match k {
+                    DictKey::Text(t) => t.clone(),
+                    DictKey::Int(i) => i.to_string(),
+                };
+                Value::Probabilities(entries.iter().map(|(k, v)| (key(k), *v)).collect())
+            }
+        }
+    }
+}
+
+/// A comparison.
+#[derive(Debug, Serialize)]
+pub(crate) struct Verify {
+    schema: &'static str,
+    package: String,
+    atol: f64,
+    rtol: f64,
+    equal: bool,
+    outputs: Vec<Differs>,
+}
+
+/// How far one output is from what is expected.
+#[derive(Debug, Serialize)]
+pub(super) struct Differs {
+    name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mismatch: Option<String>,
+    max_error: Option<f64>,
+    relative: Option<f64>,
+    cosine: f64,
+    same_top: bool,
+    outside: usize,
+    elements: usize,
+    worst: Vec<Element>,
+}
+
+#[derive(Debug, Serialize)]
+struct Element {
+    index: Vec<usize>,
+    actual: Option<f64>,
+    expected: Option<f64>,
+}
+
+impl Verify {
+    pub(crate) fn of(package: &Path, found: &[Difference], tolerance: Tolerance) -> Verify {
+        Verify {
+            schema: "anemone.verify/1",
+            package: package.display().to_string(),
+            atol: tolerance.atol,
+            rtol: tolerance.rtol,
+            equal: found.iter().all(Difference::passes),
+            outputs: found.iter().map(Differs::of).collect(),
+        }
+    }
+}
+
+impl Differs {
+    pub(super) fn of(d: &Difference) -> Differs {
+        let element = |e: &anemone::compare::Element| Element {
+            index: e.index.clone(),
+            actual: finite(e.actual),
+            expected: finite(e.expected),
+        };
+        Differs {
+            name: d.name.clone(),
+            mismatch: d.mismatch.clone(),
+            max_error: finite(d.max_error),
+            relative: finite(d.relative),
+            cosine: d.cosine,
+            same_top: d.same_top,
+            outside: d.failures,
+            elements: d.elements,
+            worst: d.worst.iter().map(element).collect(),
+        }
+    }
+}

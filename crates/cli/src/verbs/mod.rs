@@ -1,0 +1,57 @@
+//! One file per verb: call the library, print what it says.
+
+mod convert;
+mod inspect;
+mod plan;
+mod run;
+mod show;
+mod verify;
+
+use crate::Outcome;
+use crate::args::{Args, InputArgs, Verb};
+use anemone::Error;
+use anemone::data::Inputs;
+use serde::Serialize;
+use std::io::Write;
+
+/// Runs the verb that the arguments name.
+pub(crate) fn run(args: Args) -> Result<Outcome, Error> {
+    match args.verb {
+        Verb::Convert(args) => convert::run(args),
+        Verb::Show(args) => show::run(&args),
+        Verb::Inspect(args) => inspect::run(&args),
+        Verb::Run(args) => run::run(args),
+        Verb::Verify(args) => verify::run(args),
+        Verb::Plan(args) => plan::run(&args),
+    }
+}
+
+/// Writes to stdout; a reader that has gone away is no failure.
+fn print(text: &str) -> Result<(), Error> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(Error::new(format!("stdout: {e}"))),
+        _ => Ok(()),
+    }
+}
+
+/// Writes a report as JSON.
+fn print_json(report: &impl Serialize) -> Result<(), Error> {
+    let text = serde_json::to_string_pretty(report).map_err(Error::from_cause)?;
+    print(&(text + "\n"))
+}
+
+/// Tells something on stderr.
+fn note(text: &str) {
+    eprintln!("{} {text}", crate::style::dim("note:"));
+}
+
+impl From<InputArgs> for Inputs {
+    fn from(args: InputArgs) -> Inputs {
+        Inputs { files: args.inputs, tensors: args.input, images: args.image, random: args.random }
+    }
+}
+
+pub(crate) use inspect::{
+    container as container_name, encoding as encoding_name, feature_type as feature_text,
+};

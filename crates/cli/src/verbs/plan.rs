@@ -1,0 +1,99 @@
+//! `plan`.
+
+use super::{note, print, print_json};
+use crate::args::PlanArgs;
+use crate::table::Table;
+use crate::{Outcome, human, json, style};
+use anemone::Error;
+use anemone::ane::{OpPlan, Plan, Unit};
+
+pub(super) fn run(args: &PlanArgs) -> Result<Outcome, Error> {
+    let plan = anemone::plan(&args.model, args.function.as_deref(), &args.device, args.units)?;
+    if args.json {
+        print_json(&json::Plan::of(&args.model, &plan))?;
+        return Ok(Outcome::Clean);
+    }
+    print(&(full(&plan) + "\n" + &totals(&plan)))?;
+    plan.notes.iter().for_each(|n| note(n));
+    Ok(Outcome::Clean)
+}
+
+/// One row per op.
+fn full(plan: &Plan) -> String {
+    let mut table = Table::new(&["op", "name", "unit", "takes it", ">ANE", ">CPU", ">share", "why"]);
+    for op in &plan.ops {
+        let estimate = |v: Option<f64>| v.map_or("-".into(), human::milliseconds);
+        let estimates = op.estimate.as_ref();
+        table.row(vec![
+            op.kind.clone(),
+            crate::table::fit(&op.name, 18),
+            op.preferred.to_string(),
+            units(op),
+            estimate(estimates.and_then(|e| e.ane)),
+            estimate(estimates.map(|e| e.bnns.min(e.classic_cpu))),
+            op.cost_share.map_or("-".into(), human::percent),
+            op.reason.clone(),
+        ]);
+    }
+    table.render()
+}
+
+fn units(op: &OpPlan) -> String {
+    op.supported.iter().map(Unit::to_string).collect::<Vec<_>>().join(" ")
+}
+
+/// One row per run of ops on one unit, and the totals.
+pub(super) fn totals(plan: &Plan) -> String {
+    let mut out = String::new();
+    let mut table = Table::new(&["segment", ">ops", "unit", ">estimate"]);
+    for (i, s) in plan.segments.iter().enumerate().take(MOST_SEGMENTS) {
+        let ops = format!("{}", s.ops.len());
+        table.row(vec![(i + 1).to_string(), ops, s.unit.to_string(), human::milliseconds(s.ms)]);
+    }
+    out.push_str(&table.render());
+    if plan.segments.len() > MOST_SEGMENTS {
+        out.push_str(&format!("  … and {} more segments\n", plan.segments.len() - MOST_SEGMENTS));
+    }
+    let on_ane = plan.ops.iter().filter(|op| op.preferred == Unit::Ane).count();
+    let share = format!("{} of the estimated cost", human::percent(plan.ane_share_by_cost));
+    let share = if plan.ane_share_by_cost >= 0.9 { style::good(&share) } else { style::warn(&share) };
+    out.push_str(&format!(
+        "  ANE: {share}, {on_ane} of {} ops ({}); {} crossings between units\n",
+        plan.ops.len(),
+        human::percent(plan.ane_share_by_count),
+        plan.crossings,
+    ));
+    out
+}
+
+/// Segments shown before the rest is counted.
+const MOST_SEGMENTS: usize = 12;
+
+/// One row per op kind: how many, where, at what cost.
+pub(super) fn by_kind(plan: &Plan) -> String {
+    let mut kinds: Vec<(&str, Vec<&OpPlan>)> = Vec::new();
+    for op in &plan.ops {
+        match kinds.iter_mut().find(|(k, _)| *k == op.kind) {
+            Some((_, ops)) => ops.push(op),
+            None => kinds.push((&op.kind, vec![op])),
+        }
+    }
+    let cost = |ops: &[&OpPlan]| ops.iter().filter_map(|op| op.cost_share).sum::<f64>();
+    kinds.sort_by(|a, b| cost(&b.1).total_cmp(&cost(&a.1)));
+    let mut table =
+        Table::new(&["op", ">count", ">ANE", ">GPU", ">CPU", ">cost", "why the first one goes there"]);
+    for (kind, ops) in &kinds {
+        let on = |unit| ops.iter().filter(|op| op.preferred == unit).count();
+        let shown = |n: usize| if n == 0 { String::new() } else { n.to_string() };
+        table.row(vec![
+            (*kind).to_owned(),
+            ops.len().to_string(),
+            shown(on(Unit::Ane)),
+            shown(on(Unit::Gpu)),
+            shown(on(Unit::Cpu)),
+            human::percent(cost(ops)),
+            ops[0].reason.clone(),
+        ]);
+    }
+    table.render()
+}

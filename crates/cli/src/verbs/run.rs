@@ -1,0 +1,81 @@
+//! `run`.
+
+use super::{print, print_json};
+use crate::args::RunArgs;
+use crate::table::Table;
+use crate::{Outcome, human, json};
+use anemone::data::{Store, write_outputs};
+use anemone::picture::Picture;
+use anemone::{Error, Feature, Features, Ranked, files, statistics};
+
+/// Labels printed.
+const BEST: usize = 5;
+
+pub(super) fn run(args: RunArgs) -> Result<Outcome, Error> {
+    let function = args.inputs.function.clone();
+    let outputs = anemone::run(&args.model, function.as_deref(), &args.inputs.into())?;
+    let mut written = Vec::new();
+    if let Some(folder) = &args.output {
+        written = write_outputs(folder, &outputs, if args.npy { Store::Npy } else { Store::SafeTensors })?;
+    }
+    for (name, path) in &args.save_image {
+        let known = || Error::new(format!("the model has no tensor output `{name}`"));
+        let tensor = outputs.tensor(name).ok_or_else(known)?;
+        let bytes = Picture::from_tensor(tensor, false)?.encode(path)?;
+        files::write_file(path, |w| w.write_all(&bytes))?;
+        written.push(path.clone());
+    }
+    let best = match &args.labels {
+        Some(path) => anemone::best_labels(&outputs, &anemone::read_labels(path)?, BEST)?,
+        None => Vec::new(),
+    };
+    if args.json {
+        print_json(&json::Run::of(&args.model, &outputs, &best, &written))?;
+        return Ok(Outcome::Clean);
+    }
+    print(&report(&outputs, &best))?;
+    written.iter().for_each(|p| super::note(&format!("wrote {}", p.display())));
+    Ok(Outcome::Clean)
+}
+
+fn report(outputs: &Features, best: &[Ranked]) -> String {
+    let mut table = Table::new(&["output", "type", ">smallest", ">largest", ">mean", "remarks"]);
+    for (name, feature) in outputs.iter() {
+        table.row(match feature {
+            Feature::Tensor(t) => {
+                let s = statistics(t);
+                let shape: Vec<String> = t.shape().iter().map(usize::to_string).collect();
+                let odd =
+                    if s.not_finite > 0 { format!("{} not finite", s.not_finite) } else { String::new() };
+                let ty = format!("{} {}", t.dtype(), shape.join(" x "));
+                vec![name.into(), ty, human::number(s.min), human::number(s.max), human::number(s.mean), odd]
+            }
+            Feature::Text(text) => {
+                vec![name.into(), "label".into(), String::new(), String::new(), String::new(), text.clone()]
+            }
+            Feature::Int(i) => {
+                vec![name.into(), "label".into(), String::new(), String::new(), String::new(), i.to_string()]
+            }
+            Feature::Dict(d) => {
+                vec![
+                    name.into(),
+                    format!("{} probabilities", d.len()),
+                    String::new(),
+                    String::new(),
+                    String::new(),
+                    String::new(),
+                ]
+            }
+        });
+    }
+    let mut out = table.render();
+    if !best.is_empty() {
+        let mut table = Table::new(&[">", ">probability", "label"]);
+        for (i, r) in best.iter().enumerate() {
+            table.row(vec![(i + 1).to_string(), format!("{:.1} %", r.probability * 100.0), r.label.clone()]);
+        }
+        out.push('\n');
+        out.push_str(&table.render());
+    }
+    out
+}
