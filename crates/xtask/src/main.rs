@@ -1,6 +1,7 @@
 //! Room `xtask` of Anemone: generators, measurements and the entry of CI.
 
 mod fidelity;
+mod onnx_backend;
 
 use std::process::ExitCode;
 
@@ -8,7 +9,8 @@ fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let done = match args.first().map(String::as_str) {
         Some("fidelity") => fidelity::run(&args[1..]),
-        other => Err(format!("unknown task `{}`; tasks are: fidelity", other.unwrap_or_default())),
+        Some("onnx-backend") => onnx_backend::run(&args[1..]),
+        other => Err(format!("unknown task `{}`; tasks are: fidelity, onnx-backend", other.unwrap_or_default())),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
