@@ -10,7 +10,9 @@ fn main() -> ExitCode {
     let done = match args.first().map(String::as_str) {
         Some("fidelity") => fidelity::run(&args[1..]),
         Some("onnx-backend") => onnx_backend::run(&args[1..]),
-        other => Err(format!("unknown task `{}`; tasks are: fidelity, onnx-backend", other.unwrap_or_default())),
+        other => {
+            Err(format!("unknown task `{}`; tasks are: fidelity, onnx-backend", other.unwrap_or_default()))
+        }
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

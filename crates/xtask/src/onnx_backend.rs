@@ -88,11 +88,16 @@ fn text<'a>(value: &'a Value, key: &str) -> Result<&'a str, String> {
 
 fn dump(python: &str) -> Result<tempfile::TempDir, String> {
     let dir = tempfile::tempdir().map_err(|e| format!("cannot make a temporary folder: {e}"))?;
-    let status = Command::new(python).arg(SCRIPT).arg(dir.path()).stdout(std::process::Stdio::null()).status();
+    let status =
+        Command::new(python).arg(SCRIPT).arg(dir.path()).stdout(std::process::Stdio::null()).status();
     match status {
         Ok(status) if status.success() => Ok(dir),
-        Ok(status) => Err(format!("{python} {SCRIPT} failed: {status}; it needs the package onnx (--python PATH)")),
-        Err(e) => Err(format!("cannot run {python}: {e}; name a Python with the package onnx with --python PATH")),
+        Ok(status) => {
+            Err(format!("{python} {SCRIPT} failed: {status}; it needs the package onnx (--python PATH)"))
+        }
+        Err(e) => {
+            Err(format!("cannot run {python}: {e}; name a Python with the package onnx with --python PATH"))
+        }
     }
 }
 
@@ -155,11 +160,21 @@ fn node_case(folder: &Path, tolerance: Tolerance, constants: Constants) -> Verdi
         Err(verdict) => return verdict,
     };
     for ((name, actual), wanted) in outputs.iter().zip(&expected) {
-        let actual = if actual.rank() == 1 && wanted.rank() == 0 { actual.reshaped([]).unwrap_or(actual.clone()) } else { actual.clone() };
+        let actual = if actual.rank() == 1 && wanted.rank() == 0 {
+            actual.reshaped([]).unwrap_or(actual.clone())
+        } else {
+            actual.clone()
+        };
         let d = tensors(name, &actual, wanted, tolerance);
         if !d.passes() {
             let what = d.mismatch.unwrap_or_else(|| {
-                format!("{} of {} elements differ by up to {:.3e}: {:?}", d.failures, d.elements, d.max_error, d.worst.first())
+                format!(
+                    "{} of {} elements differ by up to {:.3e}: {:?}",
+                    d.failures,
+                    d.elements,
+                    d.max_error,
+                    d.worst.first()
+                )
             });
             return Verdict::Fail(format!("{name}: {what}"));
         }
@@ -206,7 +221,8 @@ fn no_files(location: &str, _: usize, _: usize) -> Result<Bytes, anemone_formats
 /// Imports and runs a model; outputs in the order of the graph.
 fn outputs(model: &ModelProto, shapes: Vec<(String, Vec<usize>)>, inputs: &Named) -> Result<Named, Verdict> {
     let options = onnx::Options { opset: Opset::Ios18, shapes };
-    let imported = onnx::import(model, &options, &no_files).map_err(|e| Verdict::Unsupported(e.to_string()))?;
+    let imported =
+        onnx::import(model, &options, &no_files).map_err(|e| Verdict::Unsupported(e.to_string()))?;
     let program = imported.program;
     verify(&program, Level::Canonical).map_err(|e| Verdict::Fail(format!("does not verify: {e}")))?;
     let Some(function) = program.functions.first() else { return Err(Verdict::Fail("no function".into())) };
@@ -326,10 +342,19 @@ impl Report {
 
     fn text(&self) -> String {
         let row = |name: &str, t: &Tally| {
-            format!("{name:<32} {:>6} {:>6} {:>9} {:>6} {:>12}\n", t.cases(), t.pass, t.constant, t.fail, t.unsupported)
+            format!(
+                "{name:<32} {:>6} {:>6} {:>9} {:>6} {:>12}\n",
+                t.cases(),
+                t.pass,
+                t.constant,
+                t.fail,
+                t.unsupported
+            )
         };
-        let mut out =
-            format!("{:<32} {:>6} {:>6} {:>9} {:>6} {:>12}\n", "operator", "cases", "pass", "constant", "fail", "unsupported");
+        let mut out = format!(
+            "{:<32} {:>6} {:>6} {:>9} {:>6} {:>12}\n",
+            "operator", "cases", "pass", "constant", "fail", "unsupported"
+        );
         self.operators.iter().for_each(|(name, t)| out += &row(name, t));
         out + &row("all", &self.total())
     }
@@ -343,10 +368,21 @@ impl Report {
              {} give something else, {} are refused with a message.\n\
              A case passes when every element is within {RTOL} of the expected one relative to it, plus {ATOL}.\n\n\
              | operator | cases | pass | pass with constants | differ | refused |\n|---|--:|--:|--:|--:|--:|\n",
-            t.cases(), t.pass, t.constant, t.fail, t.unsupported
+            t.cases(),
+            t.pass,
+            t.constant,
+            t.fail,
+            t.unsupported
         );
         for (name, t) in &self.operators {
-            out += &format!("| {name} | {} | {} | {} | {} | {} |\n", t.cases(), t.pass, t.constant, t.fail, t.unsupported);
+            out += &format!(
+                "| {name} | {} | {} | {} | {} | {} |\n",
+                t.cases(),
+                t.pass,
+                t.constant,
+                t.fail,
+                t.unsupported
+            );
         }
         out
     }
