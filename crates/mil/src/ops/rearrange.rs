@@ -23,6 +23,21 @@ pub(crate) const T_NUMBERS: Domain = Domain {
 /// `U`: `int8`, `int16`, `int32`.
 pub(crate) const U_INTS: Domain = Domain { name: "U", types: &[DType::I8, DType::I16, DType::I32] };
 
+/// Most elements that evaluation makes out of fewer.
+const MAX_MADE: usize = 1 << 28;
+
+/// Number of elements of a result made of `given` elements.
+///
+/// # Errors
+/// When that is more than memory should be spent on.
+pub(crate) fn made(shape: &[usize], given: usize) -> Result<usize, Fault> {
+    let count = element_count(shape)?;
+    if count <= given.max(MAX_MADE) {
+        return Ok(count);
+    }
+    Err(Fault::new(format!("a result of shape {shape:?} has {count} elements; {MAX_MADE} is the limit here")))
+}
+
 /// A tensor whose element at each index of `shape` is the element of `x` that `from` names by its position, or
 /// `otherwise` (a tensor of one element of the same type, zero when absent) where it names none.
 ///
@@ -34,26 +49,28 @@ pub(crate) fn pick_or(
     shape: &[usize],
     mut from: impl FnMut(&[usize]) -> Option<usize>,
 ) -> Result<Tensor, Fault> {
-    let mut sources = Vec::with_capacity(element_count(shape)?);
-    for_each_index(shape, |index| sources.push(from(index)));
-    if sources.iter().flatten().any(|&at| at >= x.len()) {
-        return Err(Fault::new(format!("reaches beyond the {} elements of its operand", x.len())));
-    }
+    let count = made(shape, x.len())?;
     let fill = otherwise.filter(|t| t.dtype() == x.dtype() && !t.is_empty());
     let width = x.dtype().bits() / 8;
-    let mut out = vec![0u8; x.dtype().packed_len(sources.len()).unwrap_or(0)];
-    if width == 0 {
-        for (i, source) in sources.into_iter().enumerate() {
-            let value = source.map(|at| x.i64_at(at)).or_else(|| fill.map(|t| t.i64_at(0)));
-            codec::write_i64(x.dtype(), &mut out, i, value.unwrap_or(0));
-        }
-    } else {
-        for (to, source) in out.chunks_exact_mut(width).zip(sources) {
-            match source {
-                Some(at) => to.copy_from_slice(&x.bytes()[at * width..][..width]),
-                None => fill.iter().for_each(|t| to.copy_from_slice(&t.bytes()[..width])),
+    let mut out = vec![0u8; x.dtype().packed_len(count).unwrap_or(0)];
+    let (mut to, mut beyond) = (0, false);
+    for_each_index(shape, |index| {
+        let source = match from(index) {
+            Some(at) if at >= x.len() => return beyond = true,
+            Some(at) => Some((x, at)),
+            None => fill.map(|t| (t, 0)),
+        };
+        match source {
+            Some((t, at)) if width > 0 => {
+                out[to * width..][..width].copy_from_slice(&t.bytes()[at * width..][..width]);
             }
+            Some((t, at)) => codec::write_i64(x.dtype(), &mut out, to, t.i64_at(at)),
+            None => {}
         }
+        to += 1;
+    });
+    if beyond {
+        return Err(Fault::new(format!("reaches beyond the {} elements of its operand", x.len())));
     }
     packed(x.dtype(), shape, out)
 }

@@ -4,7 +4,7 @@
 
 use crate::eval::EvalSite;
 use crate::ops::common::{BOOL, INT32, STRING, T};
-use crate::ops::rearrange::{BASIC, T_BASIC, int_tensor, of_rank, one, packed};
+use crate::ops::rearrange::{BASIC, T_BASIC, int_tensor, made, of_rank, one, packed};
 use crate::ops::{
     Accept, Default, Effect, Fault, OpDef, Site, Version, Work, constant, list, tensor, variadic,
 };
@@ -96,7 +96,7 @@ fn eval_make_list(site: &EvalSite<'_>) -> Result<Vec<Literal>, Fault> {
 /// What stands where nothing was written: zeros, none along dims that are not fixed.
 fn unwritten(elem: &TensorType) -> Result<Literal, Fault> {
     let shape: Vec<usize> = elem.dims.iter().map(|d| d.known().unwrap_or(0)).collect();
-    crate::ops::common::element_count(&shape)?;
+    made(&shape, 0)?;
     Tensor::zeros(elem.dtype, shape).map(Literal::Tensor).map_err(|e| Fault::new(e.to_string()))
 }
 

@@ -263,6 +263,9 @@ fn eval_scatter_nd(site: &EvalSite<'_>) -> Result<Vec<Literal>, Fault> {
     let len = num::element_count(inner).unwrap_or(0);
     let values = indices.to_i64s();
     let mut to = Vec::with_capacity(updates.len());
+    if updates.is_empty() {
+        return Ok(vec![data.into()]);
+    }
     for row in 0..num::element_count(outer).unwrap_or(0) {
         let at = values.iter().skip(row * depth).take(depth).zip(data.shape());
         let at: Option<Vec<usize>> = at.map(|(&i, &n)| bounds.resolve(i, n)).collect::<Result<_, _>>()?;

@@ -1,9 +1,9 @@
 //! Ops that make tensors from little: `fill`, `fill_like`, `one_hot`, `range_1d`.
 
 use crate::eval::EvalSite;
-use crate::ops::common::{INT32, T, T_FLOATS_INT32, U, element_count, offset, strides};
+use crate::ops::common::{INT32, T, T_FLOATS_INT32, U, offset, strides};
 use crate::ops::rearrange::{
-    BASIC, T_BASIC, front, int_tensor, of_declared_rank, of_rank, one, pick_or, show,
+    BASIC, T_BASIC, front, int_tensor, made, of_declared_rank, of_rank, one, pick_or, show,
 };
 use crate::ops::{Default, Domain, Effect, Entry, Fault, OpDef, Site, Version, Work, constant, tensor};
 use crate::{Dim, Literal, Opset, Type};
@@ -167,14 +167,14 @@ fn range_len(start: f64, end: f64, step: f64) -> Result<usize, Fault> {
     let count = ((end - start) / step).ceil();
     let whole = num::usize_of(num::i64_trunc(count.max(0.0)));
     let len = whole.filter(|_| count.is_finite() && step != 0.0);
-    let len = len.ok_or_else(|| Fault::arg("step", step, "such that it leads from `start` to `end`"))?;
-    element_count(&[len])
+    len.ok_or_else(|| Fault::arg("step", step, "such that it leads from `start` to `end`"))
 }
 
 fn eval_range(site: &EvalSite<'_>) -> Result<Vec<Literal>, Fault> {
     let (start, step) = (site.tensor("start")?, site.float("step")?);
     let from = site.float("start")?;
     let len = range_len(from, site.float("end")?, step)?;
+    made(&[len], 0)?;
     let values: Vec<f64> = (0..len).map(|i| from + num::f64_of_usize(i) * step).collect();
     if start.dtype().is_float() {
         return EvalSite::floats(start.dtype(), &[len], &values);

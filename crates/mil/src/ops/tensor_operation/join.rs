@@ -120,6 +120,9 @@ pub(crate) fn joined(parts: &[Tensor], axis: usize, interleave: bool) -> Result<
     };
     let outer = num::element_count(&shape[..axis]).unwrap_or(0);
     let steps = if interleave { first.shape()[axis] } else { 1 };
+    if shape.contains(&0) {
+        return packed(first.dtype(), &shape, Vec::new());
+    }
     let mut out = Vec::with_capacity(crate::ops::common::element_count(&shape)?.saturating_mul(bits) / 8);
     for i in 0..outer.saturating_mul(steps) {
         for part in parts {
@@ -198,9 +201,19 @@ impl Split {
     }
 }
 
+/// Most parts of one tensor.
+const MAX_PARTS: usize = 1 << 16;
+
+fn parts(count: usize) -> Result<usize, Fault> {
+    if count > MAX_PARTS {
+        return Err(Fault::arg("num_splits", count, format!("at most {MAX_PARTS}")));
+    }
+    Ok(count)
+}
+
 fn sizes(site: &Site<'_>, dim: &Dim) -> Result<Vec<Dim>, Fault> {
     let count = match site.has("num_splits") {
-        true => Some(at_least("num_splits", site.int("num_splits")?, 1)?),
+        true => Some(parts(at_least("num_splits", site.int("num_splits")?, 1)?)?),
         false => None,
     };
     if !site.has("split_sizes") {

@@ -5,7 +5,7 @@
 
 use crate::eval::EvalSite;
 use crate::ops::common::{BOOL, INT32, T, T_FLOATS};
-use crate::ops::rearrange::{at_least, int_tensor, of_rank, pick, same_dim};
+use crate::ops::rearrange::{at_least, int_tensor, made, of_rank, pick, same_dim};
 use crate::ops::{Default, Effect, Fault, OpDef, Param, Site, Version, Work, constant, tensor};
 use crate::{Dim, Literal, Opset, TensorType, Type, ValueId};
 use anemone_tensor::{DType, Tensor, num};
@@ -148,6 +148,7 @@ fn eval(site: &EvalSite<'_>) -> Result<Vec<Literal>, Fault> {
     let position = |depth: usize, n: usize, i: usize, d: usize| {
         if nms.boxes_last { (n * depth + d) * count + i } else { (n * count + i) * depth + d }
     };
+    made(&[b[0], nms.max_boxes, classes.max(4)], 0)?;
     let mut picked = Vec::with_capacity(b[0]);
     for n in 0..b[0] {
         let candidates = (0..count).map(|index| {

@@ -94,6 +94,9 @@ fn eval_cumsum(site: &EvalSite<'_>) -> Result<Vec<Literal>, Fault> {
 pub(super) fn lines(shape: &[usize], axis: usize) -> Vec<Vec<usize>> {
     let steps = strides(shape);
     let (n, step) = (shape.get(axis).copied().unwrap_or(0), steps.get(axis).copied().unwrap_or(0));
+    if shape.contains(&0) {
+        return Vec::new();
+    }
     let starts: Vec<usize> = shape.iter().enumerate().map(|(i, &n)| if i == axis { 1 } else { n }).collect();
     let mut out = Vec::new();
     for_each_index(&starts, |index| {
