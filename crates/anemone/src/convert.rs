@@ -1,14 +1,14 @@
 //! `convert`: a source model to a package, planned and checked.
 
 use crate::compare::{Difference, Tolerance, tensors};
-use crate::{Error, data, files, open, plan};
+use crate::{Error, Opened, data, files, open, plan};
 use anemone_ane::{Plan, Units};
 use anemone_exec::{Options, Session};
 use anemone_formats::onnx::ModelProto;
 use anemone_formats::{Error as FormatError, ErrorKind as FormatErrorKind};
 use anemone_import::{Diagnostic, Diagnostics, onnx};
 use anemone_mil::interface::FunctionInterface;
-use anemone_mil::{Function, Opset, Program, Verified};
+use anemone_mil::{Function, Level, Opset, Program, Verified};
 use anemone_model::{Features, Predict};
 use anemone_package::Kept;
 use anemone_tensor::{Bytes, DType, Tensor};
@@ -143,7 +143,7 @@ pub fn convert(
     let imported = import(source, &bytes, options)?;
     let source_nodes = imported.nodes;
     let mut program = imported.program;
-    let original = program.functions[0].clone();
+    let original = program.clone();
     progress(Stage::Rewrite);
     let passes = rewrite(&mut program.functions[0], options.precision);
     progress(Stage::Write);
@@ -153,8 +153,11 @@ pub fn convert(
     let function = written.function(None).map_err(|e| e.at(&output))?;
     let plan = anemone_ane::plan(function, device, options.units);
     progress(Stage::Check);
-    let check =
-        if options.check { check(&original, function) } else { Check::Skipped("not asked for".into()) };
+    let check = if options.check {
+        check(&original, &written, &program.functions[0])
+    } else {
+        Check::Skipped("not asked for".into())
+    };
     let summary = anemone_package::summary(&written.program);
     Ok(Conversion {
         source: source.to_path_buf(),
@@ -226,7 +229,7 @@ fn rewrite(function: &mut Function, precision: DType) -> Vec<(String, usize)> {
 
 /// A fault here is one of this program, not of the user's.
 fn verify<'p>(program: &'p Program, source: &Path) -> Result<Verified<'p>, Error> {
-    anemone_mil::verify(program, anemone_mil::Level::Canonical).map_err(|faults| {
+    anemone_mil::verify(program, Level::Canonical).map_err(|faults| {
         Error::new(format!("converts to a faulty program, please report this:\n{faults}")).at(source)
     })
 }
@@ -238,23 +241,26 @@ fn write(program: Verified<'_>, output: &Path) -> Result<(), Error> {
     staging.finish()
 }
 
-/// Runs both on the same random inputs and compares every tensor that has the same name in both.
-fn check(source: &Function, package: &Function) -> Check {
-    match compare_functions(source, package) {
+/// Runs both on the same random inputs and compares every tensor that has the same name in both; `rewritten` is the
+/// function that was written, which still knows where its ops come from.
+fn check(source: &Program, package: &Opened, rewritten: &Function) -> Check {
+    match compare_programs(source, package, rewritten) {
         Ok((outputs, growth)) => Check::Done { outputs, growth },
         Err(e) => Check::Skipped(e.to_string()),
     }
 }
 
-fn compare_functions(
-    source: &Function,
-    package: &Function,
+fn compare_programs(
+    source: &Program,
+    package: &Opened,
+    rewritten: &Function,
 ) -> Result<(Vec<Difference>, Option<Growth>), Error> {
-    let load = |f: &Function| Session::new(f, &Options::default()).map_err(Error::from_cause);
-    let (mut reference, mut actual) = (load(source)?, load(package)?);
+    let source = anemone_mil::verify(source, Level::Imported).map_err(Error::from_cause)?;
+    let load = |program| Session::new(program, None, &Options::default()).map_err(Error::from_cause);
+    let (mut reference, mut actual) = (load(source)?, load(package.verified()?)?);
     let ports = reference.inputs().to_vec();
     let inputs: Features = ports.iter().map(|p| (p.name.clone(), data::random(p, CHECK_SEED))).collect();
-    let shared: Vec<&str> = package.values().map(|(_, v)| &*v.name).collect();
+    let shared: Vec<&str> = rewritten.values().map(|(_, v)| &*v.name).collect();
     let shared: std::collections::HashSet<&str> = shared.into_iter().collect();
     let mut expected: HashMap<String, Tensor> = HashMap::new();
     let outputs = reference
@@ -272,7 +278,7 @@ fn compare_functions(
             {
                 let d = tensors(name, t, wanted, Tolerance { atol: 0.0, rtol: 0.0 });
                 if d.mismatch.is_none() && d.relative > GROWTH_LIMIT {
-                    growth = Some(grown(package, name, d.relative));
+                    growth = Some(grown(rewritten, name, d.relative));
                 }
             }
         })

@@ -1,7 +1,7 @@
 //! Opens whatever holds a program: a package, a compiled model, or MIL text.
 
 use crate::{Error, files};
-use anemone_mil::Program;
+use anemone_mil::{Level, Program, Verified};
 use anemone_package::{Kept, Package};
 use std::path::Path;
 
@@ -64,6 +64,15 @@ pub fn open(path: &Path) -> Result<Opened, Error> {
 }
 
 impl Opened {
+    /// The program with the verifier's ticket, which engines and planner ask for.
+    ///
+    /// # Errors
+    /// When the program is faulty; all faults are listed.
+    pub fn verified(&self) -> Result<Verified<'_>, Error> {
+        anemone_mil::verify(&self.program, Level::Imported)
+            .map_err(|faults| Error::new(format!("the program has {} faults:\n{faults}", faults.count())))
+    }
+
     /// The function of that name, or the default one.
     ///
     /// # Errors

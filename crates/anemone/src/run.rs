@@ -37,8 +37,8 @@ impl Model {
     /// # Errors
     /// When the program is faulty or has no such function.
     pub fn of(opened: &Opened, function: Option<&str>) -> Result<Model, Error> {
-        let function = opened.function(function)?;
-        let session = Session::new(function, &Options::default()).map_err(Error::from_cause)?;
+        let verified = opened.verified()?;
+        let session = Session::new(verified, function, &Options::default()).map_err(Error::from_cause)?;
         Ok(Model { session })
     }
 

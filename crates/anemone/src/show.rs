@@ -1,7 +1,7 @@
 //! `show`: a program as MIL text.
 
-use crate::{Error, open};
-use anemone_mil::text::{self, PrintOptions};
+use crate::{Container, Error, open};
+use anemone_mil::text::{self, ConstOrder, PrintOptions};
 use std::path::Path;
 
 /// The program as text: Apple's spelling, or a shorter one for people.
@@ -14,6 +14,13 @@ pub fn show(path: &Path, function: Option<&str>, compact: bool) -> Result<String
         let name = opened.function(function).map_err(|e| e.at(path))?.name.clone();
         opened.program.functions.retain(|f| f.name == name);
     }
-    let options = PrintOptions { compact, ..PrintOptions::default() };
-    Ok(text::print(&opened.program, &options))
+    // Compiled text keeps its order, so that it can be compared with what Apple's compiler wrote.
+    let order =
+        if opened.container == Container::Package { ConstOrder::FirstUse } else { ConstOrder::AsMade };
+    let options = PrintOptions { compact, order, ..PrintOptions::default() };
+    let mut text = text::print(&opened.program, &options);
+    if !text.ends_with('\n') {
+        text.push('\n');
+    }
+    Ok(text)
 }

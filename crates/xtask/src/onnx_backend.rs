@@ -224,10 +224,10 @@ fn outputs(model: &ModelProto, shapes: Vec<(String, Vec<usize>)>, inputs: &Named
     let imported =
         onnx::import(model, &options, &no_files).map_err(|e| Verdict::Unsupported(e.to_string()))?;
     let program = imported.program;
-    verify(&program, Level::Canonical).map_err(|e| Verdict::Fail(format!("does not verify: {e}")))?;
-    let Some(function) = program.functions.first() else { return Err(Verdict::Fail("no function".into())) };
+    let verified = verify(&program, Level::Canonical);
+    let verified = verified.map_err(|e| Verdict::Fail(format!("does not verify: {e}")))?;
     let failed = |e: anemone_model::PredictError| Verdict::Fail(e.to_string());
-    let mut session = Session::new(function, &anemone_exec::Options { threads: 1 }).map_err(failed)?;
+    let mut session = Session::new(verified, None, &anemone_exec::Options { threads: 1 }).map_err(failed)?;
     let ports = session.inputs().iter().map(|p| p.name.clone());
     let given: Features = ports.zip(inputs.iter().map(|(_, t)| wide(t))).collect();
     let found = session.predict(&given).map_err(failed)?;
@@ -282,9 +282,9 @@ fn model_case(dir: &Path, case: &Value) -> Result<f64, String> {
         serde_json::from_value(case["shapes"].clone()).map_err(|e| e.to_string())?;
     let options = onnx::Options { opset: Opset::Ios17, shapes: shapes.into_iter().collect() };
     let imported = onnx::import(&model, &options, &no_files).map_err(|e| e.to_string())?;
-    verify(&imported.program, Level::Canonical).map_err(|e| e.to_string())?;
-    let function = imported.program.functions.first().ok_or("no function")?;
-    let mut session = Session::new(function, &anemone_exec::Options::default()).map_err(|e| e.to_string())?;
+    let verified = verify(&imported.program, Level::Canonical).map_err(|e| e.to_string())?;
+    let mut session =
+        Session::new(verified, None, &anemone_exec::Options::default()).map_err(|e| e.to_string())?;
     let given: Features = arrays("inputs")?.tensors.into_iter().collect();
     let found = session.predict(&given).map_err(|e| e.to_string())?;
     let mut worst = 0.0f64;
