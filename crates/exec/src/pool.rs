@@ -146,13 +146,6 @@ pub struct Pool {
     isa: Isa,
 }
 
-impl Default for Pool {
-    /// One thread per processor that this process may use.
-    fn default() -> Self {
-        Self::new(std::thread::available_parallelism().map_or(1, usize::from))
-    }
-}
-
 impl Pool {
     /// A pool of `threads` threads, the caller's included; 0 means 1.
     pub fn new(threads: usize) -> Self {

@@ -1,10 +1,9 @@
 //! Arrays in NumPy's and safetensors' files.
 
-mod corpus;
-
 use anemone_formats::safetensors::{self, Entry, SafeTensors};
 use anemone_formats::{Bytes, ErrorKind, npy};
 use anemone_tensor::{DType, Tensor};
+use anemone_testkit::corpus;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 

@@ -1,7 +1,5 @@
 //! Malformed files: each reader gives the error that the file is named after, and no byte makes one panic.
 
-mod corpus;
-
 use anemone_formats::blob::Storage;
 use anemone_formats::coreml::Model;
 use anemone_formats::manifest::Manifest;
@@ -9,6 +7,7 @@ use anemone_formats::mlmodelc::{CoreMlData, Metadata};
 use anemone_formats::onnx::ModelProto;
 use anemone_formats::safetensors::SafeTensors;
 use anemone_formats::{Bytes, Error, npy};
+use anemone_testkit::corpus;
 
 fn read(reader: &str, bytes: &Bytes) -> Result<(), Error> {
     match reader {
@@ -28,7 +27,7 @@ fn read(reader: &str, bytes: &Bytes) -> Result<(), Error> {
 #[test]
 fn every_malformed_file_gives_the_error_that_it_is_named_after() {
     let mut wrong = Vec::new();
-    let readers = corpus::list("bad").into_iter().filter(|name| !name.ends_with(".py"));
+    let readers = corpus::list("bad").into_iter().filter(|name| !name.ends_with(".py") && name != "packages");
     for reader in readers {
         for file in corpus::list(&format!("bad/{reader}")) {
             let expected = file.split(['-', '.']).next().unwrap_or_default();

@@ -1,9 +1,8 @@
 //! A model compiled by coremlc; the expected values are read off its files.
 
-mod corpus;
-
 use anemone_formats::coreml::{ArrayDataType, FeatureKind};
 use anemone_formats::mlmodelc::{CoreMlData, Feature, Metadata};
+use anemone_testkit::corpus;
 
 const MODEL: &str = "mlmodelc/silero-int8.mlmodelc";
 

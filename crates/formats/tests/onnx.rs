@@ -1,12 +1,11 @@
 //! ONNX tensors in every spelling; the expected numbers follow the comments of `onnx-ml.proto`.
 
-mod corpus;
-
 use anemone_formats::onnx::{
     AttributeType, DimensionValue, ElementType, ModelProto, StringStringEntryProto, TensorProto, TypeValue,
 };
 use anemone_formats::{Bytes, Error, ErrorKind};
 use anemone_tensor::DType;
+use anemone_testkit::corpus;
 
 fn small() -> ModelProto {
     ModelProto::read(&corpus::bytes("onnx/small.onnx")).expect("a model")

@@ -1,12 +1,11 @@
 //! Real packages: everything that coremltools' schema sees in them is read, and nothing is lost by writing them.
 
-mod corpus;
-
 use anemone_formats::blob::{Layout, Storage};
 use anemone_formats::coreml::{FeatureDescription, FeatureKind, Model, mil};
 use anemone_formats::manifest::Manifest;
 use anemone_formats::{Bytes, ErrorKind};
 use anemone_tensor::DType;
+use anemone_testkit::corpus;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 

@@ -1,1 +1,6 @@
-//! Room `testkit` of Anemone.
+//! What the tests of several rooms share: the rules of the house as data, and the means to check them.
+
+pub mod corpus;
+pub mod files;
+pub mod house;
+pub mod text;

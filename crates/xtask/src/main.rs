@@ -1,24 +1,66 @@
-//! Room `xtask` of Anemone: generators, measurements and the entry of CI.
+//! Judges, recorders and measurements of the workspace: `cargo xtask TASK`.
 
+mod ci;
 mod fidelity;
+mod fuzz;
 mod onnx_backend;
+mod place;
+mod python;
+mod record;
 
 use std::process::ExitCode;
 
+/// How a task ended, if it could run at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Nothing to complain of.
+    Clean,
+    /// There are findings; they are printed.
+    Findings,
+}
+
+impl Outcome {
+    /// `Clean` when nothing was found.
+    pub fn of(findings: usize) -> Outcome {
+        if findings == 0 { Outcome::Clean } else { Outcome::Findings }
+    }
+}
+
+type Task = fn(&[String]) -> Result<Outcome, String>;
+
+/// Name, arguments, what it does, and who does it.
+const TASKS: &[(&str, &str, &str, Task)] = &[
+    ("fidelity", "", "compare the planner with what Core ML planned on a device", |args| {
+        fidelity::run(args).map(|()| Outcome::Clean)
+    }),
+    ("onnx-backend", "", "run the backend tests of ONNX through the importer", |args| {
+        onnx_backend::run(args).map(|()| Outcome::Clean)
+    }),
+    ("fuzz", "[--seconds N] [TARGET [FILE]]", "feed every reader with mutated files", fuzz::run_task),
+    ("record", "[NAME]", "run the scripts that record expectations", record::run_task),
+    ("ci", "", "everything that must hold before a change lands", ci::run_task),
+];
+
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let done = match args.first().map(String::as_str) {
-        Some("fidelity") => fidelity::run(&args[1..]),
-        Some("onnx-backend") => onnx_backend::run(&args[1..]),
-        other => {
-            Err(format!("unknown task `{}`; tasks are: fidelity, onnx-backend", other.unwrap_or_default()))
-        }
+    let Some((name, rest)) = args.split_first() else { return usage("no task was named") };
+    let Some((.., task)) = TASKS.iter().find(|t| t.0 == name) else {
+        return usage(&format!("there is no task `{name}`"));
     };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
+    match task(rest) {
+        Ok(Outcome::Clean) => ExitCode::SUCCESS,
+        Ok(Outcome::Findings) => ExitCode::from(1),
         Err(message) => {
             eprintln!("error: {message}");
             ExitCode::from(2)
         }
     }
+}
+
+fn usage(problem: &str) -> ExitCode {
+    eprintln!("error: {problem}\n\nusage: cargo xtask TASK\n");
+    for (name, args, what, _) in TASKS {
+        eprintln!("  {:<42} {what}", format!("{name} {args}"));
+    }
+    ExitCode::from(2)
 }

@@ -1,0 +1,12 @@
+//! The manifest of a package.
+#![no_main]
+
+use anemone_formats::manifest::Manifest;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| anemone_fuzz::within_limit(data, |data| {
+    if let Ok(manifest) = Manifest::read(data) {
+        let again = Manifest::read(&manifest.write()).expect("what was written can be read");
+        assert_eq!(manifest, again, "comes back as another manifest");
+    }
+}));

@@ -1,0 +1,14 @@
+//! `model.mlmodel`: the protobuf of any Core ML model.
+#![no_main]
+
+use anemone_formats::Bytes;
+use anemone_formats::coreml::Model;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| anemone_fuzz::within_limit(data, |data| {
+    if let Ok(model) = Model::read(&Bytes::copy_from_slice(data)) {
+        let written = Bytes::from(model.write());
+        let again = Model::read(&written).expect("what was written can be read");
+        assert_eq!(model, again, "comes back as another model");
+    }
+}));
