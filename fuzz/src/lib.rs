@@ -32,9 +32,7 @@ pub fn sections(data: &[u8]) -> Vec<Bytes> {
 /// # Panics
 /// When one of them panics, or when text or package come back as another program.
 pub fn judge(program: &Program, kept: &Kept) {
-    if verify(program, Level::Imported).is_err() {
-        return;
-    }
+    let Ok(verified) = verify(program, Level::Imported) else { return };
     let device = Device::named("m4").expect("a device that is known");
     for function in &program.functions {
         let _ = anemone_ane::plan(function, device, Units::CpuAndNe);
@@ -43,7 +41,7 @@ pub fn judge(program: &Program, kept: &Kept) {
         panic!("comes back from text as another program: {difference}");
     }
     let mut files = Files::new();
-    if anemone_package::write(program, kept, &mut files).is_ok() {
+    if anemone_package::write(verified, kept, &mut files).is_ok() {
         let again = anemone_package::read(&files).expect("what was written can be read");
         let other = difference(program, &again.program);
         assert_eq!(other, None, "comes back from its package as another program");

@@ -3,7 +3,7 @@
 use crate::compare::{Difference, Tolerance, tensors};
 use crate::{Error, Opened, data, files, open, plan};
 use anemone_ane::{Plan, Units};
-use anemone_exec::{Options, Session};
+use anemone_exec::Session;
 use anemone_formats::onnx::ModelProto;
 use anemone_formats::{Error as FormatError, ErrorKind as FormatErrorKind};
 use anemone_import::{Diagnostic, Diagnostics, onnx};
@@ -256,7 +256,8 @@ fn compare_programs(
     rewritten: &Function,
 ) -> Result<(Vec<Difference>, Option<Growth>), Error> {
     let source = anemone_mil::verify(source, Level::Imported).map_err(Error::from_cause)?;
-    let load = |program| Session::new(program, None, &Options::default()).map_err(Error::from_cause);
+    let load =
+        |program| Session::new(program, None, &crate::run::engine_options()).map_err(Error::from_cause);
     let (mut reference, mut actual) = (load(source)?, load(package.verified()?)?);
     let ports = reference.inputs().to_vec();
     let inputs: Features = ports.iter().map(|p| (p.name.clone(), data::random(p, CHECK_SEED))).collect();

@@ -38,7 +38,7 @@ impl Model {
     /// When the program is faulty or has no such function.
     pub fn of(opened: &Opened, function: Option<&str>) -> Result<Model, Error> {
         let verified = opened.verified()?;
-        let session = Session::new(verified, function, &Options::default()).map_err(Error::from_cause)?;
+        let session = Session::new(verified, function, &engine_options()).map_err(Error::from_cause)?;
         Ok(Model { session })
     }
 
@@ -165,4 +165,9 @@ pub fn read_labels(path: &Path) -> Result<Vec<String>, Error> {
     let text = std::str::from_utf8(&bytes)
         .map_err(|e| Error::new(format!("is not UTF-8 at byte {}", e.valid_up_to())).at(path))?;
     Ok(text.lines().map(str::trim).map(str::to_owned).filter(|l| !l.is_empty()).collect())
+}
+
+/// As many threads as the machine runs at once.
+pub(crate) fn engine_options() -> Options {
+    Options { threads: std::thread::available_parallelism().map_or(1, usize::from) }
 }

@@ -15,13 +15,6 @@ pub struct Options {
     pub threads: usize,
 }
 
-impl Default for Options {
-    /// As many threads as the machine runs at once.
-    fn default() -> Options {
-        Options { threads: std::thread::available_parallelism().map_or(1, usize::from) }
-    }
-}
-
 /// A function loaded into the CPU engine.
 ///
 /// Plans are made at the first prediction with a set of input shapes and kept.

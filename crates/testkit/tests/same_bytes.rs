@@ -1,6 +1,7 @@
 //! Same input, same options, same bytes.
 
 use anemone_mil::DType;
+use anemone_mil::verify::{Level, verify};
 use anemone_package::{Files, read, write};
 use anemone_passes::{canonicalize, legalize};
 use anemone_testkit::{corpus, files};
@@ -16,7 +17,8 @@ fn rewritten(name: &str) -> Files {
         legalize(function, DType::F16);
     }
     let mut out = Files::new();
-    write(&package.program, &package.kept, &mut out).unwrap();
+    let verified = verify(&package.program, Level::Imported).unwrap();
+    write(verified, &package.kept, &mut out).unwrap();
     out
 }
 

@@ -284,7 +284,7 @@ fn model_case(dir: &Path, case: &Value) -> Result<f64, String> {
     let imported = onnx::import(&model, &options, &no_files).map_err(|e| e.to_string())?;
     let verified = verify(&imported.program, Level::Canonical).map_err(|e| e.to_string())?;
     let mut session =
-        Session::new(verified, None, &anemone_exec::Options::default()).map_err(|e| e.to_string())?;
+        Session::new(verified, None, &anemone_exec::Options { threads: 2 }).map_err(|e| e.to_string())?;
     let given: Features = arrays("inputs")?.tensors.into_iter().collect();
     let found = session.predict(&given).map_err(|e| e.to_string())?;
     let mut worst = 0.0f64;

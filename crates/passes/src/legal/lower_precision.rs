@@ -4,16 +4,17 @@
 //! y = conv(x: fp32)          x_h = cast(x, "fp16"); y_h = conv(x_h); y = cast(y_h, "fp32")
 //! ```
 //! An op stays in `fp32` when `fp16` is not in its type domain, when a finite constant of it would become infinite,
-//! or when a single number that is not zero would become zero (an `x + 1e-10` before a logarithm, for instance).
+//! when a single number that is not zero would become zero (an `x + 1e-10` before a logarithm, for instance), or when
+//! a `constexpr_*` op unpacks it into an operand that must be constant, because a cast would make that a computed one.
 //! An `epsilon` too small for `fp16` is raised to the smallest positive one, 2^-24. Nested blocks stay as they are.
 
 use crate::patch::unused_name;
-use anemone_mil::ops::{Effect, Site};
+use anemone_mil::ops::{Effect, Kind, Site};
 use anemone_mil::{
-    Const, DType, Function, Literal, Name, Op, OpId, OpKind, Origin, Tensor, Type, ValueId, Weight,
+    BlockId, Const, DType, Function, Literal, Name, Op, OpId, OpKind, Origin, Tensor, Type, ValueId, Weight,
 };
 use anemone_tensor::f16;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// Name of the pass.
 pub const NAME: &str = "lower_precision";
@@ -22,7 +23,8 @@ pub const NAME: &str = "lower_precision";
 pub fn run(function: &mut Function) -> usize {
     let outputs: Vec<(ValueId, Type)> =
         function.outputs().iter().map(|&v| (v, function.value(v).ty.clone())).collect();
-    let mut lowering = Lowering { function, halves: HashMap::new(), singles: HashMap::new() };
+    let mut lowering =
+        Lowering { function, halves: HashMap::new(), singles: HashMap::new(), lowered: HashSet::new() };
     let mut lowered = 0;
     for id in lowering.function.block(lowering.function.body()).ops.clone() {
         if lowering.can_lower(id) && lowering.lower(id) {
@@ -44,6 +46,8 @@ struct Lowering<'f> {
     halves: HashMap<ValueId, ValueId>,
     /// `fp32` version of values that have become `fp16`.
     singles: HashMap<ValueId, ValueId>,
+    /// Values that have become `fp16`.
+    lowered: HashSet<ValueId>,
 }
 
 fn dtype_of(function: &Function, v: ValueId) -> Option<DType> {
@@ -63,12 +67,16 @@ impl Lowering<'_> {
             .any(|v| matches!(dtype_of(f, v), Some(DType::F32 | DType::F16)));
         touches_floats
             && op.args.iter().all(|arg| {
-                let accepts = site.version.param(&arg.param).is_none_or(|p| {
+                let param = site.version.param(&arg.param);
+                let accepts = param.is_none_or(|p| {
                     let types = site.version.types(p);
                     types.is_empty() || types.contains(&DType::F16)
                 });
+                let constant = param.is_some_and(|p| p.kind == Kind::Const);
                 let mut floats = arg.values.iter().filter(|&&v| dtype_of(f, v) == Some(DType::F32));
-                floats.all(|&v| accepts && self.constant_fits(op, &arg.param, v))
+                floats.all(|&v| {
+                    accepts && (!constant || f.constant(v).is_some()) && self.constant_fits(op, &arg.param, v)
+                })
             })
     }
 
@@ -104,6 +112,9 @@ impl Lowering<'_> {
             return false;
         };
         for (&v, ty) in before.outputs.iter().zip(types) {
+            if self.function.value(v).ty != ty {
+                self.lowered.insert(v);
+            }
             self.function.value_mut(v).ty = ty;
         }
         true
@@ -119,17 +130,37 @@ impl Lowering<'_> {
         }
     }
 
-    /// Leaves the op in `fp32`: operands that have become `fp16` are cast back.
+    /// Leaves the op in `fp32`: operands that have become `fp16` are cast back, also where nested blocks use them.
     fn keep(&mut self, id: OpId) {
         let op = self.function.op(id).clone();
-        let Ok(site) = Site::new(self.function, &op) else { return };
-        let version = site.version;
+        for &block in &op.blocks {
+            self.keep_block(id, block);
+        }
         for arg in &op.args {
-            let takes_half = version.param(&arg.param).is_some_and(|p| version.types(p) == [DType::F16]);
-            let values =
-                arg.values.iter().map(|&v| if takes_half { v } else { self.single(id, v) }).collect();
+            let values = arg.values.iter().map(|&v| self.around(id, v)).collect();
             self.function.op_mut(id).set_arg(&arg.param, values);
         }
+    }
+
+    /// Gives a block nested in `before` the `fp32` versions of the values around it.
+    fn keep_block(&mut self, before: OpId, block: BlockId) {
+        for id in self.function.block(block).ops.clone() {
+            let op = self.function.op(id).clone();
+            for arg in &op.args {
+                let values = arg.values.iter().map(|&v| self.around(before, v)).collect();
+                self.function.op_mut(id).set_arg(&arg.param, values);
+            }
+            for &inner in &op.blocks {
+                self.keep_block(before, inner);
+            }
+        }
+        let outputs = self.function.block(block).outputs.clone();
+        let outputs = outputs.into_iter().map(|v| self.around(before, v)).collect();
+        self.function.block_mut(block).outputs = outputs;
+    }
+
+    fn around(&mut self, before: OpId, v: ValueId) -> ValueId {
+        if self.lowered.contains(&v) { self.single(before, v) } else { v }
     }
 
     /// The `fp16` version of an operand.
