@@ -35,7 +35,7 @@ pub(crate) fn milliseconds(ms: f64) -> String {
 
 /// `93 %`, from a share of 1.
 pub(crate) fn percent(share: f64) -> String {
-    let share = share.clamp(0.0, 1.0) * 100.0;
+    let share = share.clamp(0.0, 1.0) * 100.0 + 0.0;
     if share > 0.0 && share < 1.0 { format!("{share:.1} %") } else { format!("{share:.0} %") }
 }
 

@@ -68,6 +68,24 @@ pub(crate) fn fit(text: &str, width: usize) -> String {
     head + "…"
 }
 
+/// Breaks a sentence at spaces into lines that fit; the first line begins with `first`, the others with `rest`.
+pub(crate) fn wrap(text: &str, first: &str, rest: &str) -> String {
+    let (mut out, mut line, mut empty) = (String::new(), first.to_owned(), true);
+    for word in text.split(' ') {
+        if !empty && line.chars().count() + word.chars().count() + 1 > WIDTH {
+            out.push_str(line.trim_end());
+            out.push('\n');
+            (line, empty) = (rest.to_owned(), true);
+        }
+        if !empty {
+            line.push(' ');
+        }
+        line.push_str(word);
+        empty = false;
+    }
+    out + line.trim_end() + "\n"
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

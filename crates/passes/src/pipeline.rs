@@ -1,8 +1,8 @@
 //! The passes, in order, and what must come before what.
 
 use crate::canonical::{
-    fold_batch_norm, fold_conv_scale, fuse_conv_bias, fuse_linear_bias, fuse_pad, fuse_relu6, fuse_silu,
-    merge_duplicates, merge_reshapes, merge_transposes, remove_noops,
+    fold_batch_norm, fold_conv_scale, fuse_conv_bias, fuse_linear_bias, fuse_moment_norm, fuse_pad,
+    fuse_relu6, fuse_silu, merge_duplicates, merge_reshapes, merge_transposes, remove_noops,
 };
 use crate::legal::lower_precision;
 use crate::{Rewrite, drive};
@@ -56,6 +56,11 @@ pub static CANONICAL: &[Pass] = &[
         name: "fuse_linear_bias",
         run: Run::Rewrite(fuse_linear_bias::rewrite),
         after: &["fold_constants"],
+    },
+    Pass {
+        name: "fuse_moment_norm",
+        run: Run::Rewrite(fuse_moment_norm::rewrite),
+        after: &["fold_constants", "remove_noops"],
     },
     Pass { name: "fuse_relu6", run: Run::Rewrite(fuse_relu6::rewrite), after: &[] },
     Pass { name: "fuse_silu", run: Run::Rewrite(fuse_silu::rewrite), after: &[] },

@@ -3,9 +3,10 @@
 use super::{note, plan, print, print_json};
 use crate::args::ConvertArgs;
 use crate::progress::Progress;
-use crate::table::Table;
+use crate::table::{Table, wrap};
 use crate::verbs::inspect::feature_type;
 use crate::{Outcome, human, json, style};
+use anemone::mil::interface::{Feature, FeatureKind, Flexibility};
 use anemone::{Check, Conversion, ConvertOptions, Error};
 
 pub(super) fn run(args: ConvertArgs) -> Result<Outcome, Error> {
@@ -53,10 +54,9 @@ fn report(c: &Conversion, options: &ConvertOptions) -> String {
     out.push_str(&heading("Interface"));
     out.push_str(&interface(c));
     out.push_str(&heading("Ops"));
-    out.push_str(&wrapped(&c.ops.iter().map(|(k, n)| format!("{k} {n}")).collect::<Vec<_>>()));
+    out.push_str(&counted(&c.ops));
     out.push_str(&heading("Rewrites"));
-    let passes: Vec<String> = c.passes.iter().map(|(k, n)| format!("{k} {n}")).collect();
-    out.push_str(&if passes.is_empty() { "  none\n".into() } else { wrapped(&passes) });
+    out.push_str(&if c.passes.is_empty() { "  none\n".into() } else { counted(&c.passes) });
     out.push_str(&heading(&format!("Where it would run: {}, {}", c.plan.device.name, options.units)));
     out.push_str(&plan::by_kind(&c.plan));
     out.push_str(&plan::totals(&c.plan));
@@ -76,19 +76,10 @@ fn interface(c: &Conversion) -> String {
     table.render()
 }
 
-/// Words in lines of at most 98 columns.
-fn wrapped(words: &[String]) -> String {
-    let (mut out, mut line) = (String::new(), String::from(" "));
-    for (i, word) in words.iter().enumerate() {
-        let comma = if i + 1 < words.len() { "," } else { "" };
-        if line.chars().count() + word.chars().count() + 2 > 98 {
-            out.push_str(&line);
-            out.push('\n');
-            line = String::from(" ");
-        }
-        line.push_str(&format!(" {word}{comma}"));
-    }
-    out + &line + "\n"
+/// `conv 49, relu6 33, ...`
+fn counted(pairs: &[(String, usize)]) -> String {
+    let words: Vec<String> = pairs.iter().map(|(k, n)| format!("{k} {n}")).collect();
+    wrap(&words.join(", "), "  ", "  ")
 }
 
 fn check(check: &Check) -> String {
@@ -127,12 +118,28 @@ fn check(check: &Check) -> String {
     out
 }
 
+/// What to do next, in one line.
 fn next(c: &Conversion) -> String {
     let package = c.output.display();
+    if let Some((name, shape)) = c.interface.inputs.iter().find_map(free_dims) {
+        let source = c.source.display();
+        return format!(
+            "anemone convert {source} --input {name}:{shape}   fixes the free dims, which keep it off the ANE"
+        );
+    }
     if c.plan.ane_share_by_cost < 0.9 {
         return format!("anemone plan {package}   shows op by op why it is not all on the ANE");
     }
-    format!(
-        "anemone run {package} --random 1   runs it here; on a Mac or an iPhone, add it to an Xcode project"
-    )
+    format!("anemone run {package} --random 1   runs it here; on a Mac or iPhone, add it to an Xcode project")
+}
+
+/// Name and default shape of an input with a range of shapes.
+fn free_dims(f: &Feature) -> Option<(&str, String)> {
+    match &f.kind {
+        FeatureKind::MultiArray(a) if matches!(a.flexibility, Flexibility::Ranges(_)) => {
+            let dims: Vec<String> = a.shape.iter().map(i64::to_string).collect();
+            Some((&f.name, dims.join("x")))
+        }
+        _ => None,
+    }
 }

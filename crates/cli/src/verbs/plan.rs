@@ -18,24 +18,65 @@ pub(super) fn run(args: &PlanArgs) -> Result<Outcome, Error> {
     Ok(Outcome::Clean)
 }
 
-/// One row per op.
+/// One row per op, then each reason once.
 fn full(plan: &Plan) -> String {
-    let mut table = Table::new(&["op", "name", "unit", "takes it", ">ANE", ">CPU", ">share", "why"]);
-    for op in &plan.ops {
+    let reasons = distinct_reasons(plan);
+    let mut table = Table::new(&["", "op", "unit", "takes it", ">ANE", ">CPU", ">share", ">why", "name"]);
+    for (i, op) in plan.ops.iter().enumerate() {
         let estimate = |v: Option<f64>| v.map_or("-".into(), human::milliseconds);
         let estimates = op.estimate.as_ref();
+        let why = reasons.iter().position(|(r, _)| *r == op.reason).map_or(0, |n| n + 1);
         table.row(vec![
+            i.to_string(),
             op.kind.clone(),
-            crate::table::fit(&op.name, 18),
-            op.preferred.to_string(),
+            placed(op),
             units(op),
             estimate(estimates.and_then(|e| e.ane)),
             estimate(estimates.map(|e| e.bnns.min(e.classic_cpu))),
             op.cost_share.map_or("-".into(), human::percent),
-            op.reason.clone(),
+            why.to_string(),
+            op.name.clone(),
         ]);
     }
-    table.render()
+    table.render() + "\n" + &numbered(&reasons, reasons.len())
+}
+
+/// The unit, with a question mark where it rests on something unknown.
+fn placed(op: &OpPlan) -> String {
+    format!("{}{}", op.preferred, if op.uncertain { "?" } else { "" })
+}
+
+/// Every reason once, in the order of first appearance, with the ops that it is given for.
+fn distinct_reasons(plan: &Plan) -> Vec<(&str, Vec<&OpPlan>)> {
+    let mut reasons: Vec<(&str, Vec<&OpPlan>)> = Vec::new();
+    for op in &plan.ops {
+        match reasons.iter_mut().find(|(r, _)| *r == op.reason) {
+            Some((_, ops)) => ops.push(op),
+            None => reasons.push((&op.reason, vec![op])),
+        }
+    }
+    reasons
+}
+
+/// Numbered reasons with their facts, wrapped.
+fn numbered(reasons: &[(&str, Vec<&OpPlan>)], most: usize) -> String {
+    let mut out = String::new();
+    for (i, (reason, ops)) in reasons.iter().enumerate().take(most) {
+        let mut facts: Vec<&str> = ops.iter().flat_map(|op| op.facts.iter().map(|f| f.id)).collect();
+        facts.sort_unstable();
+        facts.dedup();
+        let facts = if facts.is_empty() { String::new() } else { format!(" [{}]", facts.join(" ")) };
+        let one = || format!("{} \"{}\"", ops[0].kind, ops[0].name);
+        let who = if ops.len() == 1 { one() } else { format!("{} ops", ops.len()) };
+        out.push_str(&crate::table::wrap(&format!("{}. {who}: {reason}{facts}", i + 1), "  ", "     "));
+    }
+    if reasons.len() > most {
+        out.push_str(&format!(
+            "  … and {} more reasons; `anemone plan` shows them all\n",
+            reasons.len() - most
+        ));
+    }
+    out
 }
 
 fn units(op: &OpPlan) -> String {
@@ -80,8 +121,7 @@ pub(super) fn by_kind(plan: &Plan) -> String {
     }
     let cost = |ops: &[&OpPlan]| ops.iter().filter_map(|op| op.cost_share).sum::<f64>();
     kinds.sort_by(|a, b| cost(&b.1).total_cmp(&cost(&a.1)));
-    let mut table =
-        Table::new(&["op", ">count", ">ANE", ">GPU", ">CPU", ">cost", "why the first one goes there"]);
+    let mut table = Table::new(&["op", ">count", ">ANE", ">GPU", ">CPU", ">cost"]);
     for (kind, ops) in &kinds {
         let on = |unit| ops.iter().filter(|op| op.preferred == unit).count();
         let shown = |n: usize| if n == 0 { String::new() } else { n.to_string() };
@@ -92,8 +132,10 @@ pub(super) fn by_kind(plan: &Plan) -> String {
             shown(on(Unit::Gpu)),
             shown(on(Unit::Cpu)),
             human::percent(cost(ops)),
-            ops[0].reason.clone(),
         ]);
     }
-    table.render()
+    table.render() + &numbered(&distinct_reasons(plan), MOST_REASONS)
 }
+
+/// Reasons shown in a conversion's report.
+const MOST_REASONS: usize = 4;

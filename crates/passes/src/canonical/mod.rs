@@ -4,6 +4,7 @@ pub mod fold_batch_norm;
 pub mod fold_conv_scale;
 pub mod fuse_conv_bias;
 pub mod fuse_linear_bias;
+pub mod fuse_moment_norm;
 pub mod fuse_pad;
 pub mod fuse_relu6;
 pub mod fuse_silu;

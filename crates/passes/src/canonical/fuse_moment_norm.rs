@@ -1,0 +1,199 @@
+//! A normalisation written out with moments becomes one `layer_norm`.
+//!
+//! ```text
+//! m = mean(x); v = max(0, mean(x * x) - m * m)
+//! y = (x - m) * (gamma / sqrt(v + epsilon)) + beta      becomes      y = layer_norm(x, gamma, beta, epsilon)
+//! ```
+//! The difference of the moments cancels: in `fp16` it loses all its digits, inside of `layer_norm` it is not formed.
+
+use super::numbers;
+use crate::{Miss, Patch, Ref};
+use anemone_mil::ops::{Reduction, Site};
+use anemone_mil::{Function, Op, OpId, Tensor, Uses, ValueId};
+
+/// The rewrite; looks at the `add` of beta.
+///
+/// # Errors
+/// The reason why it does not apply.
+pub fn rewrite(function: &Function, _: &Uses, id: OpId) -> Result<Patch, Miss> {
+    let graph = Graph { function };
+    let op = function.op(id);
+    if !op.is("add") {
+        return Err("not an add".into());
+    }
+    let (beta, scaled) = graph.constant_and_other(op)?;
+    let (x, mean, gain) = graph.centred(scaled)?;
+    let (gamma, deviation) = graph.constant_and_other(graph.made_by(gain, "mul")?)?;
+    let (variance, epsilon) = graph.reciprocal_root(deviation)?;
+    let (mean, axes) = graph.mean(mean, x)?;
+    graph.variance(variance, x, mean, &axes)?;
+    let shape = function.value(x).ty.tensor().and_then(|t| t.known_shape()).ok_or("the shape is unknown")?;
+    let (gamma, beta) = (along(&gamma, &shape, &axes)?, along(&beta, &shape, &axes)?);
+    let mut patch = Patch::default();
+    let list: Result<Vec<i32>, Miss> =
+        axes.iter().map(|&a| i32::try_from(a).map_err(|_| Miss::from("an axis is too large"))).collect();
+    let axes = patch.literal("axes", Tensor::vector_i32(&list?));
+    let dtype = gamma.dtype();
+    let (gamma, beta) = (patch.constant("gamma", gamma), patch.constant("beta", beta));
+    let epsilon = patch.literal("epsilon", Tensor::scalar_f64(dtype, epsilon));
+    let args =
+        vec![("x", Ref::Value(x)), ("axes", axes), ("gamma", gamma), ("beta", beta), ("epsilon", epsilon)];
+    let new = patch.op("layer_norm", "norm", args);
+    patch.replace.push((op.outputs[0], new));
+    Ok(patch)
+}
+
+/// A constant that varies along `axes` only, as a tensor of their extents.
+fn along(constant: &Tensor, shape: &[usize], axes: &[usize]) -> Result<Tensor, Miss> {
+    let missing = shape.len().checked_sub(constant.rank()).ok_or("a constant has too many dims")?;
+    let fits = |(d, &n): (usize, &usize)| {
+        let have = if d < missing { 1 } else { constant.shape()[d - missing] };
+        have == if axes.contains(&d) { n } else { 1 }
+    };
+    if !shape.iter().enumerate().all(fits) {
+        return Err("gamma or beta does not vary along exactly the normalised dims".into());
+    }
+    let extents: Vec<usize> = axes.iter().map(|&a| shape[a]).collect();
+    constant.reshaped(extents).map_err(|e| Miss(e.to_string()))
+}
+
+struct Graph<'f> {
+    function: &'f Function,
+}
+
+impl<'f> Graph<'f> {
+    fn op_of(&self, v: ValueId) -> Result<&'f Op, Miss> {
+        let producer = self.function.producer(v).ok_or("an operand is not the result of an op")?;
+        Ok(self.function.op(producer))
+    }
+
+    fn made_by(&self, v: ValueId, kind: &str) -> Result<&'f Op, Miss> {
+        let op = self.op_of(v)?;
+        if op.is(kind) {
+            Ok(op)
+        } else {
+            Err(Miss(format!("a {} stands where a {kind} should", op.kind.name())))
+        }
+    }
+
+    /// The value before any change of shape.
+    fn unshaped(&self, mut v: ValueId) -> ValueId {
+        while let Ok(op) = self.op_of(v)
+            && matches!(op.kind.name(), "reshape" | "expand_dims" | "squeeze")
+            && let Some(x) = op.value("x")
+        {
+            v = x;
+        }
+        v
+    }
+
+    fn constant_and_other(&self, op: &Op) -> Result<(Tensor, ValueId), Miss> {
+        for (constant, other) in [("x", "y"), ("y", "x")] {
+            if let (Some(t), Some(v)) = (numbers(self.function, op.value(constant)), op.value(other)) {
+                return Ok((t, v));
+            }
+        }
+        Err("neither operand is constant".into())
+    }
+
+    /// `(x - mean) * gain`: the three of them.
+    fn centred(&self, v: ValueId) -> Result<(ValueId, ValueId, ValueId), Miss> {
+        let op = self.made_by(v, "mul")?;
+        for (centred, gain) in [("x", "y"), ("y", "x")] {
+            let (Some(c), Some(g)) = (op.value(centred), op.value(gain)) else { continue };
+            if let Ok(sub) = self.made_by(c, "sub")
+                && let (Some(x), Some(mean)) = (sub.value("x"), sub.value("y"))
+            {
+                return Ok((x, self.unshaped(mean), g));
+            }
+        }
+        Err("nothing is centred".into())
+    }
+
+    /// `1 / sqrt(v + epsilon)` in any of its spellings: `v` and the small number.
+    fn reciprocal_root(&self, v: ValueId) -> Result<(ValueId, f64), Miss> {
+        let op = self.op_of(self.unshaped(v))?;
+        let root = match op.kind.name() {
+            "rsqrt" => op,
+            "inverse" => self.made_by(self.unshaped(op.value("x").ok_or("no operand")?), "sqrt")?,
+            other => return Err(Miss(format!("{other} is no reciprocal root"))),
+        };
+        let sum = self.made_by(self.unshaped(root.value("x").ok_or("no operand")?), "add")?;
+        let (epsilon, variance) = self.constant_and_other(sum)?;
+        if epsilon.len() != 1 {
+            return Err("the small number is a tensor".into());
+        }
+        Ok((self.unshaped(variance), epsilon.f64_at(0)))
+    }
+
+    /// The mean of `x` over some axes: its value and the axes.
+    fn mean(&self, v: ValueId, x: ValueId) -> Result<(ValueId, Vec<usize>), Miss> {
+        let (of, axes) = self.averaged(v)?;
+        if of == x {
+            Ok((v, axes))
+        } else {
+            Err("what is subtracted is not the mean of what it is subtracted from".into())
+        }
+    }
+
+    /// An average: what it is taken of, and over which axes.
+    fn averaged(&self, v: ValueId) -> Result<(ValueId, Vec<usize>), Miss> {
+        let op = self.op_of(v)?;
+        let (reduce, factor) = match op.kind.name() {
+            "reduce_mean" => (op, None),
+            "mul" => {
+                let (factor, sum) = self.constant_and_other(op)?;
+                (self.made_by(self.unshaped(sum), "reduce_sum")?, Some(factor))
+            }
+            other => return Err(Miss(format!("{other} is no average"))),
+        };
+        let site = Site::new(self.function, reduce)?;
+        let mut axes = Reduction::of(&site)?.axes;
+        axes.sort_unstable();
+        let shape = site.tensor("x")?.known_shape().ok_or("the shape is unknown")?;
+        let count: usize = axes.iter().map(|&a| shape[a]).product();
+        if let Some(f) = factor {
+            let wanted = 1.0 / anemone_tensor::num::f64_of_usize(count.max(1));
+            // The factor is a rounded number itself.
+            if f.len() != 1 || (f.f64_at(0) - wanted).abs() > 1e-6 * wanted {
+                return Err("the sum is not divided by the number of elements".into());
+            }
+        }
+        Ok((reduce.value("x").ok_or("no operand")?, axes))
+    }
+
+    /// Checks that `v` is `max(0, mean(x * x) - mean * mean)`, with or without the `max`.
+    fn variance(&self, v: ValueId, x: ValueId, mean: ValueId, axes: &[usize]) -> Result<(), Miss> {
+        let mut op = self.op_of(v)?;
+        if op.is("maximum") {
+            let (low, other) = self.constant_and_other(op)?;
+            if low.to_f64s().iter().any(|&l| l != 0.0) {
+                return Err("the variance is bounded by another number than 0".into());
+            }
+            op = self.op_of(self.unshaped(other))?;
+        }
+        if !op.is("sub") {
+            return Err("the variance is no difference of moments".into());
+        }
+        let (second, square) = (op.value("x").ok_or("no operand")?, op.value("y").ok_or("no operand")?);
+        let (of, over) = self.averaged(self.unshaped(second))?;
+        if self.squared(of)? != x
+            || over != axes
+            || self.unshaped(self.squared(self.unshaped(square))?) != mean
+        {
+            return Err("the moments are not those of one tensor".into());
+        }
+        Ok(())
+    }
+
+    /// What a square is the square of.
+    fn squared(&self, v: ValueId) -> Result<ValueId, Miss> {
+        let op = self.op_of(v)?;
+        let (x, y) = (op.value("x"), op.value("y"));
+        match op.kind.name() {
+            "square" => x.ok_or("no operand".into()),
+            "mul" if x == y => x.ok_or("no operand".into()),
+            _ => Err("not a square".into()),
+        }
+    }
+}
