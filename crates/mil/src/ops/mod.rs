@@ -42,6 +42,7 @@ pub use image_resizing::{Interpolation, Resize, Sampling, Tap, Target};
 pub use linear::MatMul;
 pub use partial::{Entry, entries};
 pub use pool::{Pool, PoolKind};
+pub use recurrent::{Direction, GateActivation, Recurrent, RecurrentKind};
 pub use reduction::Reduction;
 pub use scatter_gather::{Gather, Scatter, ScatterMode};
 pub use signature::Effect;
