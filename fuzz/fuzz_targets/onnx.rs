@@ -11,7 +11,7 @@ fuzz_target!(|data: &[u8]| anemone_fuzz::within_limit(data, |data| {
     assert_eq!(model, again, "comes back as another model");
     let missing =
         |_: &str, _, _| -> Result<Bytes, Error> { Err(Error::new(ErrorKind::Missing, "no such file")) };
-    for tensor in &model.graph.initializer {
+    for tensor in model.graph.iter().flat_map(|graph| &graph.initializer) {
         let _ = tensor.to_tensor(&missing);
     }
 }));

@@ -4,6 +4,7 @@ mod ci;
 mod fidelity;
 mod fuzz;
 mod onnx_backend;
+mod oracle;
 mod place;
 mod python;
 mod record;
@@ -30,6 +31,7 @@ type Task = fn(&[String]) -> Result<Outcome, String>;
 
 /// Name, arguments, what it does, and who does it.
 const TASKS: &[(&str, &str, &str, Task)] = &[
+    ("oracle", "[--only TEXT]", "let coremltools load and rebuild every package that we write", oracle::run_task),
     ("fidelity", "", "compare the planner with what Core ML planned on a device", |args| {
         fidelity::run(args).map(|()| Outcome::Clean)
     }),

@@ -50,3 +50,17 @@ pub fn ending_with(folder: &Path, ending: &str) -> Vec<PathBuf> {
     found.sort();
     found
 }
+/// The folder of shared data beside the repository: real models, conformance cases, recorded placements.
+pub fn shared() -> PathBuf {
+    repository().join("../shared")
+}
+
+/// The folder `name` of the shared data.
+///
+/// # Errors
+/// When it is not there.
+pub fn shared_folder(name: &str) -> Result<PathBuf, String> {
+    let folder = shared().join(name);
+    if folder.is_dir() { Ok(folder) } else { Err(format!("{} is not there", folder.display())) }
+}
+
