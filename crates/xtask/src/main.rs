@@ -1,6 +1,7 @@
 //! Judges, recorders and measurements of the workspace: `cargo xtask TASK`.
 
 mod ci;
+mod conformance;
 mod fidelity;
 mod fuzz;
 mod onnx_backend;
@@ -31,7 +32,13 @@ type Task = fn(&[String]) -> Result<Outcome, String>;
 
 /// Name, arguments, what it does, and who does it.
 const TASKS: &[(&str, &str, &str, Task)] = &[
-    ("oracle", "[--only TEXT]", "let coremltools load and rebuild every package that we write", oracle::run_task),
+    (
+        "oracle",
+        "[--only TEXT]",
+        "let coremltools load and rebuild every package that we write",
+        oracle::run_task,
+    ),
+    ("conformance", "[--packages] [--run]", "check everything that coremltools wrote", conformance::run_task),
     ("fidelity", "", "compare the planner with what Core ML planned on a device", |args| {
         fidelity::run(args).map(|()| Outcome::Clean)
     }),

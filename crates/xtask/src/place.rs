@@ -63,4 +63,3 @@ pub fn shared_folder(name: &str) -> Result<PathBuf, String> {
     let folder = shared().join(name);
     if folder.is_dir() { Ok(folder) } else { Err(format!("{} is not there", folder.display())) }
 }
-
