@@ -2,8 +2,7 @@
 //!
 //! Field meanings follow `Model.proto` and `FeatureTypes.proto` of apple/coremltools.
 
-use crate::{Dim, Function, TensorType, Type, ValueId};
-use anemone_tensor::{DType, num};
+use anemone_tensor::DType;
 
 /// Interface of a package.
 #[derive(Clone, Debug, PartialEq, Default)]
@@ -191,42 +190,4 @@ pub struct Metadata {
     pub license: String,
     /// Further entries, sorted by key.
     pub user: Vec<(String, String)>,
-}
-
-impl FunctionInterface {
-    /// The plain interface of a function: tensors under the names of its inputs and outputs, free dims as ranges from
-    /// 1 without an upper bound.
-    pub fn of(function: &Function) -> FunctionInterface {
-        let feature = |v: &ValueId| {
-            let value = function.value(*v);
-            let kind = match &value.ty {
-                Type::Tensor(t) => FeatureKind::MultiArray(array(t)),
-                Type::State(t) => FeatureKind::State(array(t)),
-                _ => FeatureKind::Unspecified,
-            };
-            Feature { name: value.name.to_string(), description: String::new(), kind, optional: false }
-        };
-        let is_state = |v: &&ValueId| matches!(function.value(**v).ty, Type::State(_));
-        FunctionInterface {
-            name: function.name.to_string(),
-            inputs: function.inputs.iter().filter(|v| !is_state(v)).map(feature).collect(),
-            outputs: function.outputs().iter().map(feature).collect(),
-            states: function.inputs.iter().filter(is_state).map(feature).collect(),
-            ..FunctionInterface::default()
-        }
-    }
-}
-
-/// A tensor feature of that type; a scalar is described as one element, as coremltools writes it.
-fn array(t: &TensorType) -> ArrayFeature {
-    let extent = |d: &Dim| d.known().map_or(1, num::i64_of);
-    let range = |d: &Dim| match d.known().and_then(|n| u64::try_from(n).ok()) {
-        Some(n) => SizeRange { lower: n, upper: Some(n) },
-        None => SizeRange { lower: 1, upper: None },
-    };
-    let fixed = t.known_shape().is_some();
-    let flexibility =
-        if fixed { Flexibility::Fixed } else { Flexibility::Ranges(t.dims.iter().map(range).collect()) };
-    let shape = if t.rank() == 0 { vec![1] } else { t.dims.iter().map(extent).collect() };
-    ArrayFeature { dtype: Some(t.dtype), shape, flexibility, default: None }
 }

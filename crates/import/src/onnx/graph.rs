@@ -7,7 +7,8 @@ use anemone_formats::onnx::{
     DimensionValue, ElementType, ExternalReader, GraphProto, ModelProto, TensorProto, TypeValue,
     ValueInfoProto,
 };
-use anemone_mil::interface::{FunctionInterface, Interface, Metadata};
+use anemone_mil::interface::{Interface, Metadata};
+use anemone_mil::text::plain_interface;
 use anemone_mil::{
     Builder, Const, DType, Dim, FoldLimits, Name, Origin, Program, Tensor, TensorType, ValueId, Weight,
 };
@@ -208,14 +209,8 @@ impl<'m> Importer<'m> {
         }
         let mut function = self.builder.finish();
         function.remove_dead_ops();
-        let spec_version = function.opset.spec_version();
-        let interface = Interface {
-            spec_version,
-            functions: vec![FunctionInterface::of(&function)],
-            default_function: function.name.to_string(),
-            metadata: metadata(self.model),
-            ..Interface::default()
-        };
+        let interface =
+            Interface { metadata: metadata(self.model), ..plain_interface(std::slice::from_ref(&function)) };
         Imported { program: Program::new(function, interface), notes: self.notes }
     }
 
