@@ -1,8 +1,9 @@
 //! Tensors from and to files: `.npy`, `.npz`, `.safetensors`, pictures; random ones on request.
 
 use crate::picture::{Picture, Preprocess};
-use crate::{Error, files};
+use crate::{Error, features, files};
 use anemone_formats::{npy, safetensors};
+use anemone_mil::interface::FunctionInterface;
 use anemone_model::{DictKey, Feature, Features, Port};
 use anemone_tensor::{DType, Tensor, num};
 use std::collections::BTreeMap;
@@ -46,7 +47,11 @@ fn extension(path: &Path) -> String {
 ///
 /// # Errors
 /// When a file does not read, or an image does not fit the shape of its input.
-pub(crate) fn gather(inputs: &Inputs, ports: &[Port]) -> Result<Features, Error> {
+pub(crate) fn gather(
+    inputs: &Inputs,
+    ports: &[Port],
+    interface: &FunctionInterface,
+) -> Result<Features, Error> {
     let mut features = Features::new();
     if let Some(seed) = inputs.random {
         for port in ports {
@@ -60,7 +65,13 @@ pub(crate) fn gather(inputs: &Inputs, ports: &[Port]) -> Result<Features, Error>
     }
     for (name, path) in &inputs.tensors {
         let tensor = match extension(path).as_str() {
-            "png" | "jpg" | "jpeg" => picture(ports, name, path, &Preprocess::default())?,
+            "png" | "jpg" | "jpeg" => {
+                let mut how = Preprocess::default();
+                if let Some(image) = features::image_input(interface, name) {
+                    how.channels = features::channels(image);
+                }
+                picture(ports, name, path, &how)?
+            }
             _ => npy::read(&files::map(path)?).map_err(|e| Error::from_cause(e).at(path))?,
         };
         features.insert(name.as_str(), tensor);
@@ -160,6 +171,14 @@ pub fn write_outputs(folder: &Path, outputs: &Features, store: Store) -> Result<
                 files::write_file(&path, |w| npy::write(w, tensor))?;
                 written.push(path);
             }
+        }
+    }
+    for (name, tensor) in &tensors {
+        if let Some(picture) = Picture::from_pixels(tensor) {
+            let path = folder.join(format!("{name}.png"));
+            let bytes = picture.encode(&path)?;
+            files::write_file(&path, |w| w.write_all(&bytes))?;
+            written.push(path);
         }
     }
     let labels: Vec<String> = outputs.iter().filter_map(|(n, f)| label_json(n, f)).collect();

@@ -7,6 +7,7 @@ pub mod compare;
 mod convert;
 pub mod data;
 mod error;
+mod features;
 pub mod files;
 mod inspect;
 mod open;

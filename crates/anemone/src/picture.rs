@@ -1,7 +1,7 @@
 //! Pictures: PNG and JPEG files to tensors and back.
 
 use crate::Error;
-use anemone_tensor::{Tensor, num};
+use anemone_tensor::{DType, Tensor, num};
 use std::path::Path;
 
 /// A decoded picture: 8-bit red, green, blue, `[height, width, 3]`.
@@ -148,6 +148,20 @@ impl Picture {
             *v = values[plane(i % 3) * pixels + i / 3].round().clamp(0.0, 255.0) as u8;
         }
         Ok(Picture { width: *width, height: *height, rgb })
+    }
+
+    /// A picture from a `uint8` tensor `[height, width, 3]` or `[height, width]`, as picture outputs are; else `None`.
+    pub fn from_pixels(tensor: &Tensor) -> Option<Picture> {
+        let (height, width, repeat) = match *tensor.shape() {
+            [h, w, 3] => (h, w, 1),
+            [h, w] => (h, w, 3),
+            _ => return None,
+        };
+        if tensor.dtype() != DType::U8 || tensor.is_empty() {
+            return None;
+        }
+        let rgb = tensor.bytes().iter().flat_map(|&v| std::iter::repeat_n(v, repeat)).collect();
+        Some(Picture { width, height, rgb })
     }
 
     /// The picture as a PNG or, when the name ends in `.jpg` or `.jpeg`, a JPEG file.

@@ -1,8 +1,9 @@
 //! `run`: one prediction.
 
 use crate::data::{self, Inputs};
-use crate::{Error, Opened, open};
+use crate::{Error, Opened, features, open};
 use anemone_exec::{Options, Session};
+use anemone_mil::interface::FunctionInterface;
 use anemone_model::{DictKey, Feature, Features, Predict};
 use anemone_tensor::Tensor;
 use std::path::Path;
@@ -20,6 +21,7 @@ use std::path::Path;
 #[derive(Debug)]
 pub struct Model {
     session: Session,
+    interface: FunctionInterface,
 }
 
 impl Model {
@@ -39,7 +41,9 @@ impl Model {
     pub fn of(opened: &Opened, function: Option<&str>) -> Result<Model, Error> {
         let verified = opened.verified()?;
         let session = Session::new(verified, function, &engine_options()).map_err(Error::from_cause)?;
-        Ok(Model { session })
+        let name = opened.function(function)?.name.clone();
+        let described = opened.program.interface.function(&name).cloned();
+        Ok(Model { session, interface: described.unwrap_or_default() })
     }
 
     /// The engine behind it.
@@ -52,7 +56,9 @@ impl Model {
     /// # Errors
     /// When an input is missing, unknown or of another type or shape, or an op cannot be computed.
     pub fn predict(&mut self, inputs: &Features) -> Result<Features, Error> {
-        self.session.predict(inputs).map_err(Error::from_cause)
+        let given = features::to_program(&self.interface, self.session.inputs(), inputs.clone())?;
+        let computed = self.session.predict(&given).map_err(Error::from_cause)?;
+        features::to_interface(&self.interface, computed)
     }
 }
 
@@ -62,7 +68,7 @@ impl Model {
 /// When the model or an input does not load, or the prediction fails.
 pub fn run(path: &Path, function: Option<&str>, inputs: &Inputs) -> Result<Features, Error> {
     let mut model = Model::load(path, function)?;
-    let features = data::gather(inputs, model.session.inputs())?;
+    let features = data::gather(inputs, model.session.inputs(), &model.interface)?;
     model.predict(&features).map_err(|e| e.at(path))
 }
 

@@ -2,7 +2,7 @@
 
 use super::{print, print_json};
 use crate::args::VerifyArgs;
-use crate::table::Table;
+use crate::table::{Table, wrap};
 use crate::{Outcome, human, json, style};
 use anemone::Error;
 use anemone::compare::{Difference, Tolerance};
@@ -22,8 +22,7 @@ pub(super) fn run(args: VerifyArgs) -> Result<Outcome, Error> {
 }
 
 fn report(found: &[Difference]) -> String {
-    let mut table =
-        Table::new(&["output", "verdict", ">outside", ">largest error", ">relative", ">cosine", "remarks"]);
+    let mut table = Table::new(&["output", "verdict", ">outside", ">largest error", ">relative", ">cosine"]);
     for d in found {
         let verdict = if d.passes() { "equal" } else { "DIFFERS" };
         table.row(vec![
@@ -33,10 +32,14 @@ fn report(found: &[Difference]) -> String {
             human::number(d.max_error),
             format!("{:.4} %", d.relative * 100.0),
             format!("{:.7}", d.cosine),
-            d.mismatch.clone().unwrap_or_default(),
         ]);
     }
     let mut out = table.render();
+    for d in found {
+        if let Some(why) = &d.mismatch {
+            out.push_str(&wrap(&format!("output `{}` {why}", d.name), "  ", "    "));
+        }
+    }
     for d in found.iter().filter(|d| !d.worst.is_empty()) {
         out.push_str(&format!("\n{}\n", style::heading(&format!("Worst elements of {}", d.name))));
         let mut table = Table::new(&["index", ">computed", ">expected", ">difference"]);
