@@ -2,9 +2,15 @@
 
 use std::io::IsTerminal;
 
-/// True when stdout takes colour: a terminal, and `NO_COLOR` is not set.
+/// True when a stream takes colour: a terminal (or `CLICOLOR_FORCE` says so), and `NO_COLOR` is not set.
+fn takes_colour(terminal: bool) -> bool {
+    let set = |name: &str| std::env::var_os(name).is_some_and(|v| !v.is_empty() && v != "0");
+    (terminal || set("CLICOLOR_FORCE")) && !set("NO_COLOR")
+}
+
+/// True when stdout takes colour.
 pub(crate) fn colour() -> bool {
-    std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
+    takes_colour(std::io::stdout().is_terminal())
 }
 
 fn paint(text: &str, code: &str, on: bool) -> String {
@@ -33,6 +39,5 @@ pub(crate) fn dim(text: &str) -> String {
 
 /// The word before an error, on stderr.
 pub(crate) fn error(text: &str) -> String {
-    let on = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
-    paint(text, "1;31", on)
+    paint(text, "1;31", takes_colour(std::io::stderr().is_terminal()))
 }

@@ -6,6 +6,7 @@ mod fidelity;
 mod fuzz;
 mod onnx_backend;
 mod oracle;
+mod picture;
 mod place;
 mod python;
 mod record;
@@ -46,6 +47,7 @@ const TASKS: &[(&str, &str, &str, Task)] = &[
         onnx_backend::run(args).map(|()| Outcome::Clean)
     }),
     ("fuzz", "[--seconds N] [TARGET [FILE]]", "feed every reader with mutated files", fuzz::run_task),
+    ("picture", "", "draw the README's terminal picture, docs/convert.svg", picture::run_task),
     ("record", "[NAME]", "run the scripts that record expectations", record::run_task),
     ("ci", "", "everything that must hold before a change lands", ci::run_task),
 ];
