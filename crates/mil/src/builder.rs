@@ -117,6 +117,25 @@ impl Builder {
         result.map(|()| inner)
     }
 
+    /// Starts a nested block: ops go into it until [`Builder::leave_block`] is given what this answers.
+    ///
+    /// For callers that build between other work; [`Builder::nested`] is the plain form.
+    pub fn enter_block(&mut self) -> Entered {
+        let inner = self.function.add_block();
+        Entered { inner, outer: std::mem::replace(&mut self.block, inner) }
+    }
+
+    /// Ends the nested block that [`Builder::enter_block`] started; answers the block, for [`OpBuilder::block`].
+    pub fn leave_block(&mut self, entered: Entered) -> BlockId {
+        self.block = entered.outer;
+        entered.inner
+    }
+
+    /// The block that ops go into.
+    pub fn current_block(&self) -> BlockId {
+        self.block
+    }
+
     /// Adds an input to the nested block that is being built.
     pub fn block_input(&mut self, name: &str, ty: impl Into<Type>) -> ValueId {
         let name = self.fresh_name(name);
@@ -155,6 +174,14 @@ impl Builder {
     pub fn finish(self) -> Function {
         self.function
     }
+}
+
+/// A nested block in the making; see [`Builder::enter_block`].
+#[derive(Debug)]
+#[must_use = "a block that is entered must be left"]
+pub struct Entered {
+    inner: BlockId,
+    outer: BlockId,
 }
 
 /// One op in the making; see [`Builder::op`].

@@ -2,7 +2,7 @@
 
 use crate::eval::EvalSite;
 use crate::ops::{Effect, Site};
-use crate::{Const, Function, Literal, OpId, Type, ValueId, Weight};
+use crate::{BlockId, Const, Function, Literal, Op, OpId, Type, ValueId, Weight};
 use std::collections::{HashMap, HashSet};
 
 /// What [`fold_constants`] may fold.
@@ -31,10 +31,78 @@ pub fn fold_constants(function: &mut Function, limits: FoldLimits) -> usize {
         }
         folded.insert(id);
     }
-    let outputs = &mut function.block_mut(function.body()).outputs;
-    outputs.iter_mut().for_each(|v| *v = replaced.get(v).copied().unwrap_or(*v));
+    for block in (0..function.block_count()).map(BlockId::of) {
+        let outputs = &mut function.block_mut(block).outputs;
+        outputs.iter_mut().for_each(|v| *v = replaced.get(v).copied().unwrap_or(*v));
+    }
     function.remove_ops(&folded);
     folded.len()
+}
+
+/// Longest chain of ops that [`constant_value`] goes through.
+const MAX_CHAIN: usize = 256;
+
+/// What a value is that depends on constants alone, computed now whether or not its ops have been folded.
+///
+/// `None` when it depends on an input, on an op that the reference evaluation cannot compute, or when a result on the
+/// way exceeds `limits`.
+pub fn constant_value(function: &Function, value: ValueId, limits: FoldLimits) -> Option<Literal> {
+    chained(function, value, limits, &mut HashMap::new(), 0)
+}
+
+fn chained(
+    function: &Function,
+    value: ValueId,
+    limits: FoldLimits,
+    known: &mut HashMap<ValueId, Literal>,
+    depth: usize,
+) -> Option<Literal> {
+    if let Some(constant) = function.constant(value) {
+        return constant.literal().ok();
+    }
+    if let Some(literal) = known.get(&value) {
+        return Some(literal.clone());
+    }
+    let op = function.op(function.producer(value)?);
+    if depth >= MAX_CHAIN {
+        return None;
+    }
+    // Extents are known whatever the operand is.
+    if !op.is("shape") && op.operands().any(|v| !rests_on_constants(function, v, depth + 1)) {
+        return None;
+    }
+    let site = foldable(function, op, limits)?;
+    let results = if op.is("shape") {
+        known_shape(&site)?
+    } else {
+        let mut values = Vec::with_capacity(op.args.len());
+        for arg in &op.args {
+            let one = |v: &ValueId| chained(function, *v, limits, known, depth + 1);
+            values.push(arg.values.iter().map(one).collect::<Option<Vec<_>>>()?);
+        }
+        site.def.evaluate(&EvalSite { site, values: &values }).ok()?
+    };
+    op.outputs.iter().zip(results).for_each(|(&v, r)| drop(known.insert(v, r)));
+    known.get(&value).cloned()
+}
+
+/// A look along the first operands, so that chains from an input are left early.
+fn rests_on_constants(function: &Function, value: ValueId, depth: usize) -> bool {
+    let mut at = value;
+    for _ in depth..MAX_CHAIN {
+        let Some(op) = function.producer(at).map(|id| function.op(id)) else {
+            return function.constant(at).is_some();
+        };
+        if op.is("shape") {
+            return true;
+        }
+        let computed = op.operands().find(|&v| function.constant(v).is_none());
+        match computed {
+            Some(v) => at = v,
+            None => return true,
+        }
+    }
+    false
 }
 
 fn redirect(function: &mut Function, id: OpId, replaced: &HashMap<ValueId, ValueId>) {
@@ -55,21 +123,25 @@ pub(crate) fn fold_op(function: &Function, id: OpId, limits: FoldLimits) -> Opti
     results(function, id, limits).map(|r| r.into_iter().map(constant).collect())
 }
 
-fn results(function: &Function, id: OpId, limits: FoldLimits) -> Option<Vec<Literal>> {
-    let op = function.op(id);
+/// The op where it stands, when it may be evaluated ahead of time.
+fn foldable<'f>(function: &'f Function, op: &'f Op, limits: FoldLimits) -> Option<Site<'f>> {
     let site = Site::new(function, op).ok()?;
-    if op.is("shape") {
-        return known_shape(&site);
-    }
     let allowed = match site.def.effect {
         Effect::Pure => true,
         Effect::Constexpr => limits.constexpr,
         _ => false,
     };
-    if !allowed || op.args.is_empty() || op.outputs.iter().any(|&v| too_large(&function.value(v).ty, limits))
-    {
-        return None;
+    let large = |v: &ValueId| too_large(&function.value(*v).ty, limits);
+    let usable = allowed && !op.args.is_empty() && !op.outputs.iter().any(large);
+    usable.then_some(site)
+}
+
+fn results(function: &Function, id: OpId, limits: FoldLimits) -> Option<Vec<Literal>> {
+    let op = function.op(id);
+    if op.is("shape") {
+        return known_shape(&Site::new(function, op).ok()?);
     }
+    let site = foldable(function, op, limits)?;
     let one = |v: &ValueId| function.constant(*v).and_then(|c| c.literal().ok());
     let values: Option<Vec<Vec<Literal>>> =
         op.args.iter().map(|a| a.values.iter().map(one).collect()).collect();

@@ -48,7 +48,7 @@ pub use builder::{Builder, OpBuilder};
 pub use constant::{BlobRef, Const, Literal, Recipe, Weight, WeightData};
 pub use dims::{Broadcast, broadcast};
 pub use equal::difference;
-pub use fold::{FoldLimits, fold_constants};
+pub use fold::{FoldLimits, constant_value, fold_constants};
 pub use function::{Arg, Block, Def, Function, Op, OpKind, Origin, Value};
 pub use ids::{BlockId, Name, OpId, ValueId};
 pub use interface::Interface;

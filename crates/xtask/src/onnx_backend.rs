@@ -62,8 +62,10 @@ pub fn run(args: &[String]) -> Result<(), String> {
         let (name, op) = (text(case, "name")?, text(case, "op")?);
         if name.contains(only) {
             let verdict = judge(&data.join(name), case);
-            if flag("--verbose") && !matches!(verdict, Verdict::Pass) {
-                println!("{name} ({op}): {verdict:?}");
+            match &verdict {
+                Verdict::Fail(why) if flag("--verbose") => println!("{name} ({op}) differs: {why}"),
+                Verdict::Unsupported(why) if flag("--verbose") => println!("{name} ({op}) refused: {why}"),
+                _ => {}
             }
             report.add(op, verdict);
         }
@@ -102,7 +104,6 @@ fn dump(python: &str) -> Result<tempfile::TempDir, String> {
 }
 
 /// How a case ended.
-#[derive(Debug)]
 enum Verdict {
     /// As ONNX says, its operands computed at run time.
     Pass,

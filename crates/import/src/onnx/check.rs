@@ -33,9 +33,12 @@ pub(super) fn check(model: &ModelProto) -> Result<i64, Diagnostics> {
 
 fn nodes(graph: &GraphProto, opset: i64, inside: &str, problems: &mut Vec<Diagnostic>) {
     for (i, node) in graph.node.iter().enumerate() {
-        let standard = matches!(node.domain.as_str(), "" | "ai.onnx");
-        if !standard || table::find(&node.op_type).is_none() {
-            let domain = if standard { String::new() } else { format!(" of domain {}", node.domain) };
+        if table::find(&node.domain, &node.op_type).is_none() {
+            let domain = if table::is_standard(&node.domain) {
+                String::new()
+            } else {
+                format!(" of domain {}", node.domain)
+            };
             let attributes: Vec<String> = node.attribute.iter().map(describe).collect();
             let with = if attributes.is_empty() {
                 String::new()

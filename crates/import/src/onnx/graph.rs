@@ -8,14 +8,32 @@ use anemone_formats::onnx::{
     ValueInfoProto,
 };
 use anemone_mil::interface::{Interface, Metadata};
+use anemone_mil::ops::Fault;
 use anemone_mil::text::plain_interface;
 use anemone_mil::{
-    Builder, Const, DType, Dim, FoldLimits, Name, Origin, Program, Tensor, TensorType, ValueId, Weight,
+    BlockId, Builder, Const, DType, Dim, FoldLimits, Name, Origin, Program, Tensor, TensorType, ValueId,
+    Weight,
 };
 use std::collections::{HashMap, HashSet};
 
 /// Arithmetic on shapes and the like is done at once, up to this many elements; larger results stay computed.
 const FOLD: FoldLimits = FoldLimits { constexpr: false, max_elements: 1 << 14 };
+
+/// The names of one graph.
+#[derive(Default)]
+struct Scope<'m> {
+    values: HashMap<String, ValueId>,
+    initializers: HashMap<&'m str, &'m TensorProto>,
+    /// Names that a failed node should have made: what depends on them is skipped, not reported again.
+    failed: HashSet<String>,
+}
+
+impl<'m> Scope<'m> {
+    fn of(graph: &'m GraphProto) -> Scope<'m> {
+        let initializers = graph.initializer.iter().map(|t| (t.name.as_str(), t)).collect();
+        Scope { initializers, ..Scope::default() }
+    }
+}
 
 /// Translates one model.
 pub(super) struct Importer<'m> {
@@ -24,10 +42,12 @@ pub(super) struct Importer<'m> {
     options: &'m Options,
     external: ExternalReader<'m>,
     pub(super) builder: Builder,
-    values: HashMap<String, ValueId>,
-    initializers: HashMap<&'m str, &'m TensorProto>,
-    /// Names that a failed node should have made: what depends on them is skipped, not reported again.
-    failed: HashSet<String>,
+    /// Names by graph, the innermost one last.
+    scopes: Vec<Scope<'m>>,
+    /// Where the graph being read stands, such as `node 3 "if" (If, opset 16), then_branch: `.
+    inside: String,
+    /// Element types in ONNX of values that have a wider one here.
+    source_types: HashMap<ValueId, DType>,
     problems: Vec<Diagnostic>,
     notes: Vec<Diagnostic>,
 }
@@ -47,9 +67,9 @@ impl<'m> Importer<'m> {
             options,
             external,
             builder,
-            values: HashMap::new(),
-            initializers: HashMap::new(),
-            failed: HashSet::new(),
+            scopes: Vec::new(),
+            inside: String::new(),
+            source_types: HashMap::new(),
             problems: Vec::new(),
             notes: Vec::new(),
         }
@@ -59,7 +79,7 @@ impl<'m> Importer<'m> {
         let Some(graph) = &self.model.graph else {
             return Err(Diagnostic::new("model", "has no graph").into());
         };
-        self.initializers = graph.initializer.iter().map(|t| (t.name.as_str(), t)).collect();
+        self.scopes.push(Scope::of(graph));
         self.inputs(graph);
         for (i, node) in graph.node.iter().enumerate() {
             self.node(i, node);
@@ -73,7 +93,7 @@ impl<'m> Importer<'m> {
 
     fn inputs(&mut self, graph: &'m GraphProto) {
         let given: Vec<&ValueInfoProto> =
-            graph.input.iter().filter(|i| !self.initializers.contains_key(i.name.as_str())).collect();
+            graph.input.iter().filter(|i| !self.is_initializer(&i.name)).collect();
         for (name, _) in &self.options.shapes {
             if !given.iter().any(|i| same_name(&i.name, name)) {
                 let known: Vec<&str> = given.iter().map(|i| i.name.as_str()).collect();
@@ -92,10 +112,11 @@ impl<'m> Importer<'m> {
                             format!("is called `{name}` in the package, as Core ML wants identifiers"),
                         );
                     }
-                    self.values.insert(info.name.clone(), v);
+                    self.note_source_type(v, info);
+                    self.bind(&info.name, v);
                 }
                 Err(problem) => {
-                    self.failed.insert(info.name.clone());
+                    self.fail(&info.name);
                     self.problems.push(Diagnostic::new(format!("input `{}`", info.name), problem));
                 }
             }
@@ -142,25 +163,109 @@ impl<'m> Importer<'m> {
     }
 
     fn node(&mut self, index: usize, proto: &'m anemone_formats::onnx::NodeProto) {
-        if proto.input.iter().any(|i| self.failed.contains(i)) {
-            self.failed.extend(proto.output.iter().cloned());
+        if proto.input.iter().any(|i| self.has_failed(i)) {
+            proto.output.iter().for_each(|o| self.fail(o));
             return;
         }
-        let place = check::place(index, proto, self.opset);
+        let place = format!("{}{}", self.inside, check::place(index, proto, self.opset));
         let label = if proto.name.is_empty() { proto.output.first() } else { Some(&proto.name) };
         let source: Name = format!("onnx:{}", label.map_or("", String::as_str)).into();
         self.builder.set_origin(Origin { source: Some(source), pass: None });
-        let Some(translate) = table::find(&proto.op_type) else { return };
-        if let Err(fault) = translate(&mut Node { importer: self, proto }) {
+        let Some(translate) = table::find(&proto.domain, &proto.op_type) else { return };
+        let outer = std::mem::replace(&mut self.inside, format!("{place}, "));
+        let done = translate(&mut Node { importer: self, proto });
+        self.inside = outer;
+        if let Err(fault) = done {
             self.problems.push(Diagnostic::new(place, fault.to_string()));
-            self.failed.extend(proto.output.iter().cloned());
+            proto.output.iter().for_each(|o| self.fail(o));
         }
+    }
+
+    /// Reads a graph within the current block; `None` when nodes failed that its outputs need.
+    ///
+    /// # Errors
+    /// When an output is made by no node.
+    pub(super) fn inline(
+        &mut self,
+        graph: &'m GraphProto,
+        what: &str,
+    ) -> Result<Option<Vec<ValueId>>, Fault> {
+        let outer = self.inside.clone();
+        self.inside = format!("{outer}{what}: ");
+        self.scopes.push(Scope::of(graph));
+        for (i, node) in graph.node.iter().enumerate() {
+            self.node(i, node);
+        }
+        let mut outputs = Vec::with_capacity(graph.output.len());
+        let mut failed = false;
+        for info in &graph.output {
+            failed |= self.has_failed(&info.name);
+            outputs.push(
+                self.value(&info.name).ok_or_else(|| {
+                    Fault::new(format!("output `{}` of {what} is made by no node", info.name))
+                }),
+            );
+        }
+        self.scopes.pop();
+        self.inside = outer;
+        if failed { Ok(None) } else { outputs.into_iter().collect::<Result<_, _>>().map(Some) }
+    }
+
+    /// Reads a graph as a nested block that hands out results of its own.
+    ///
+    /// # Errors
+    /// As [`Importer::inline`].
+    pub(super) fn block(&mut self, graph: &'m GraphProto, what: &str) -> Result<Option<BlockId>, Fault> {
+        let entered = self.builder.enter_block();
+        let outputs = self.inline(graph, what);
+        let handed = outputs.and_then(|outputs| {
+            let Some(outputs) = outputs else { return Ok(false) };
+            for (v, info) in outputs.into_iter().zip(&graph.output) {
+                let v = self.own_result(v, &info.name)?;
+                self.builder.output(v);
+            }
+            Ok(true)
+        });
+        let block = self.builder.leave_block(entered);
+        handed.map(|ok| ok.then_some(block))
+    }
+
+    /// A value made by an op of the current block and not handed out yet; a copy where it is not.
+    fn own_result(&mut self, v: ValueId, name: &str) -> Result<ValueId, Fault> {
+        let function = self.builder.function();
+        let block = function.block(self.builder.current_block());
+        let own =
+            function.producer(v).is_some_and(|op| block.ops.contains(&op)) && !block.outputs.contains(&v);
+        if own {
+            return Ok(v);
+        }
+        // An op even when the operand is constant: what is handed out must be a result.
+        self.builder.fold_as_built(FoldLimits { constexpr: false, max_elements: 0 });
+        let made = self.builder.op("identity").arg("x", v).one(&format!("{name}_out"));
+        self.builder.fold_as_built(FOLD);
+        made
+    }
+
+    fn is_initializer(&self, name: &str) -> bool {
+        self.scopes.last().is_some_and(|s| s.initializers.contains_key(name))
+    }
+
+    /// Marks a name as one that a failed node should have made.
+    pub(super) fn fail(&mut self, name: &str) {
+        if let Some(scope) = self.scopes.last_mut().filter(|_| !name.is_empty()) {
+            scope.failed.insert(name.to_owned());
+        }
+    }
+
+    fn has_failed(&self, name: &str) -> bool {
+        let found = self.scopes.iter().rev().find(|s| s.failed.contains(name) || s.values.contains_key(name));
+        found.is_some_and(|s| s.failed.contains(name))
     }
 
     fn outputs(&mut self, graph: &GraphProto) {
         self.builder.set_origin(Origin::default());
         for (i, info) in graph.output.iter().enumerate() {
-            if self.failed.contains(&info.name) {
+            if self.has_failed(&info.name) {
                 continue;
             }
             let Some(v) = self.value(&info.name) else {
@@ -180,24 +285,14 @@ impl<'m> Importer<'m> {
     }
 
     /// The value to hand out: a result of its own, of a type that Core ML can hand out.
-    fn output(&mut self, v: ValueId, name: &str) -> Result<ValueId, anemone_mil::ops::Fault> {
-        let function = self.builder.function();
-        let own = function.producer(v).is_some() && !function.outputs().contains(&v);
-        let dtype = function.value(v).ty.tensor().map(|t| t.dtype);
-        let v = match dtype {
-            Some(DType::Bool) => {
-                self.builder.op("cast").arg("x", v).str("dtype", "int32").one(&format!("{name}_int32"))?
+    fn output(&mut self, v: ValueId, name: &str) -> Result<ValueId, Fault> {
+        let dtype = self.builder.ty(v).tensor().map(|t| t.dtype);
+        match dtype {
+            Some(DType::Bool | DType::I8 | DType::U8) => {
+                self.builder.op("cast").arg("x", v).str("dtype", "int32").one(&format!("{name}_int32"))
             }
-            _ if own => v,
-            _ => {
-                // Written as an op even when the operand is constant: an output must be a result.
-                self.builder.fold_as_built(FoldLimits { constexpr: false, max_elements: 0 });
-                let made = self.builder.op("identity").arg("x", v).one(&format!("{name}_out"));
-                self.builder.fold_as_built(FOLD);
-                made?
-            }
-        };
-        Ok(v)
+            _ => self.own_result(v, name),
+        }
     }
 
     fn finish(mut self) -> Imported {
@@ -238,18 +333,24 @@ impl<'m> Importer<'m> {
 
     /// The value of an ONNX name; initializers become constants when they are first asked for.
     pub(super) fn value(&mut self, name: &str) -> Option<ValueId> {
-        if let Some(&v) = self.values.get(name) {
+        let known = |s: &Scope<'_>| s.values.contains_key(name) || s.initializers.contains_key(name);
+        let at = self.scopes.iter().rposition(known)?;
+        if let Some(&v) = self.scopes[at].values.get(name) {
             return Some(v);
         }
-        let proto = *self.initializers.get(name)?;
+        let proto = *self.scopes[at].initializers.get(name)?;
         match proto.to_tensor(self.external) {
             Ok(t) => {
                 let v = self.constant(name, &t);
-                self.values.insert(name.to_owned(), v);
+                self.scopes[at].values.insert(name.to_owned(), v);
                 Some(v)
             }
             Err(e) => {
-                self.problems.push(Diagnostic::new(format!("initializer `{name}`"), e.to_string()));
+                let place = format!("initializer `{name}`");
+                let problem = Diagnostic::new(place, e.to_string());
+                if !self.problems.contains(&problem) {
+                    self.problems.push(problem);
+                }
                 None
             }
         }
@@ -264,18 +365,40 @@ impl<'m> Importer<'m> {
         } else {
             Const::Weight(weight)
         };
-        self.builder.constant(name, constant)
+        let v = self.builder.constant(name, constant);
+        self.set_source_type(v, tensor.dtype());
+        v
+    }
+
+    /// Remembers the element type that a value has in ONNX.
+    pub(super) fn set_source_type(&mut self, v: ValueId, dtype: DType) {
+        if narrowed(dtype) != dtype {
+            self.source_types.insert(v, dtype);
+        }
+    }
+
+    /// The element type that a value has in ONNX, as far as it is known to differ.
+    pub(super) fn source_type(&self, v: ValueId) -> Option<DType> {
+        self.source_types.get(&v).copied()
+    }
+
+    fn note_source_type(&mut self, v: ValueId, info: &ValueInfoProto) {
+        if let Some(TypeValue::Tensor(t)) = info.value_type.as_ref().and_then(|t| t.value.as_ref())
+            && let Ok(dtype) = ElementType(t.elem_type).dtype()
+        {
+            self.set_source_type(v, dtype);
+        }
     }
 
     pub(super) fn bind(&mut self, name: &str, v: ValueId) {
-        if !name.is_empty() {
-            self.values.insert(name.to_owned(), v);
+        if let Some(scope) = self.scopes.last_mut().filter(|_| !name.is_empty()) {
+            scope.values.insert(name.to_owned(), v);
         }
     }
 
     /// Reads a tensor attribute.
-    pub(super) fn tensor(&self, proto: &TensorProto) -> Result<Tensor, anemone_mil::ops::Fault> {
-        proto.to_tensor(self.external).map_err(|e| anemone_mil::ops::Fault::new(e.to_string()))
+    pub(super) fn tensor(&self, proto: &TensorProto) -> Result<Tensor, Fault> {
+        proto.to_tensor(self.external).map_err(|e| Fault::new(e.to_string()))
     }
 }
 

@@ -4,6 +4,7 @@
 //! MIL computes with; doubles become `fp32`.
 
 mod check;
+mod functions;
 mod graph;
 mod node;
 mod ops;
@@ -33,6 +34,8 @@ pub fn import(
     options: &Options,
     external: ExternalReader<'_>,
 ) -> Result<Imported, Diagnostics> {
+    let inlined = functions::inline(model)?;
+    let model = inlined.as_ref().unwrap_or(model);
     let opset = check::check(model)?;
     graph::Importer::new(model, opset, options, external).run()
 }

@@ -1,9 +1,13 @@
 //! One node: its operands, attributes and results.
 
 use super::graph::Importer;
-use anemone_formats::onnx::{AttributeProto, NodeProto, TensorProto};
+use super::table;
+use anemone_formats::onnx::{AttributeProto, GraphProto, NodeProto, TensorProto};
 use anemone_mil::ops::Fault;
-use anemone_mil::{DType, Dim, OpBuilder, Tensor, TensorType, ValueId};
+use anemone_mil::{DType, Dim, FoldLimits, OpBuilder, Tensor, TensorType, ValueId};
+
+/// What is computed at once when it must be constant.
+const KNOWN: FoldLimits = FoldLimits { constexpr: false, max_elements: 1 << 26 };
 
 /// A node that is being translated.
 pub(super) struct Node<'n, 'm> {
@@ -34,9 +38,20 @@ impl<'m> Node<'_, 'm> {
     pub(super) fn maybe(&mut self, i: usize) -> Result<Option<ValueId>, Fault> {
         let Some(name) = self.proto.input.get(i).filter(|n| !n.is_empty()) else { return Ok(None) };
         match self.importer.value(name) {
-            Some(v) => Ok(Some(v)),
+            Some(v) => self.widened(v, i).map(Some),
             None => Err(Fault::new(format!("operand {i} `{name}` is made by no node before it"))),
         }
+    }
+
+    /// A quantized value as `int32`, for operators other than those that take it as it is.
+    fn widened(&mut self, v: ValueId, i: usize) -> Result<ValueId, Fault> {
+        let bytes =
+            self.importer.builder.ty(v).tensor().is_some_and(|t| matches!(t.dtype, DType::I8 | DType::U8));
+        if !bytes || table::takes_bytes(&self.proto.op_type) {
+            return Ok(v);
+        }
+        let inner = self.inner(&format!("{i}_int32"));
+        self.cast(v, DType::I32, &inner)
     }
 
     /// All operands.
@@ -49,9 +64,9 @@ impl<'m> Node<'_, 'm> {
         Ok(self.maybe(i)?.and_then(|v| self.numbers(v)))
     }
 
-    /// The numbers of a constant value.
+    /// The numbers of a value that depends on constants alone, however large.
     pub(super) fn numbers(&self, v: ValueId) -> Option<Tensor> {
-        self.importer.builder.function().constant(v)?.literal().ok()?.as_tensor().cloned()
+        anemone_mil::constant_value(self.importer.builder.function(), v, KNOWN)?.as_tensor().cloned()
     }
 
     /// Operand `i` as constant integers that must be known.
@@ -132,6 +147,27 @@ impl<'m> Node<'_, 'm> {
     /// A tensor attribute.
     pub(super) fn tensor(&self, name: &str) -> Option<&'m TensorProto> {
         self.attribute(name).and_then(|a| a.t.as_deref())
+    }
+
+    /// A graph attribute.
+    pub(super) fn graph(&self, name: &str) -> Result<&'m GraphProto, Fault> {
+        let graph = self.attribute(name).and_then(|a| a.g.as_deref());
+        graph.ok_or_else(|| Fault::new(format!("attribute `{name}` is missing")))
+    }
+
+    /// True when result `i` is asked for.
+    pub(super) fn wants(&self, i: usize) -> bool {
+        self.proto.output.get(i).is_some_and(|o| !o.is_empty())
+    }
+
+    /// Extents of a value, known or not.
+    pub(super) fn dims(&self, v: ValueId) -> Result<Vec<Dim>, Fault> {
+        self.ty(v).map(|t| t.dims)
+    }
+
+    /// Element type of a value.
+    pub(super) fn dtype(&self, v: ValueId) -> Result<DType, Fault> {
+        self.ty(v).map(|t| t.dtype)
     }
 
     /// Name for the op that makes result 0.

@@ -3,6 +3,7 @@
 use crate::onnx::node::{Done, Node, axis, int32};
 use anemone_mil::ops::Fault;
 use anemone_mil::{Dim, ValueId};
+use anemone_tensor::num::i64_of;
 
 /// One op with float attributes `alpha`, `beta` under the same names.
 fn with_alpha(n: &mut Node<'_, '_>, kind: &str, alpha: f64, beta: Option<f64>) -> Done {
@@ -27,9 +28,75 @@ pub(crate) fn elu(n: &mut Node<'_, '_>) -> Done {
     with_alpha(n, "elu", 1.0, None)
 }
 
-/// `ThresholdedRelu`.
+/// `ThresholdedRelu`: keeps what is above `alpha`; MIL's op of that name keeps `alpha` itself too.
 pub(crate) fn thresholded_relu(n: &mut Node<'_, '_>) -> Done {
-    with_alpha(n, "thresholded_relu", 1.0, None)
+    let (x, name, inner) = (n.input(0)?, n.name(), n.inner("above"));
+    let alpha = n.scalar_like("alpha", x, n.float("alpha").unwrap_or(1.0))?;
+    let zero = n.scalar_like("zero", x, 0.0)?;
+    let above = n.binary("greater", x, alpha, &inner)?;
+    let y = n.op("select").arg("cond", above).arg("a", x).arg("b", zero).one(&name)?;
+    n.done(y)
+}
+
+/// `Celu`: `alpha * elu(x / alpha)`.
+pub(crate) fn celu(n: &mut Node<'_, '_>) -> Done {
+    let (x, name, names) = (n.input(0)?, n.name(), [n.inner("scaled"), n.inner("elu")]);
+    let alpha = n.float("alpha").unwrap_or(1.0);
+    let inverse = n.scalar_like("inverse_alpha", x, 1.0 / alpha)?;
+    let scaled = n.binary("mul", x, inverse, &names[0])?;
+    let e = n.op("elu").arg("x", scaled).float("alpha", "x", 1.0).one(&names[1])?;
+    let alpha = n.scalar_like("alpha", x, alpha)?;
+    let y = n.binary("mul", e, alpha, &name)?;
+    n.done(y)
+}
+
+/// `Shrink`: `x + bias` below `-lambd`, `x - bias` above `lambd`, else 0.
+pub(crate) fn shrink(n: &mut Node<'_, '_>) -> Done {
+    let (x, name) = (n.input(0)?, n.name());
+    let names = ["below", "above", "raised", "lowered", "upper"].map(|s| n.inner(s));
+    let (bias, lambda) = (n.float("bias").unwrap_or(0.0), n.float("lambd").unwrap_or(0.5));
+    let [low, high, bias, zero] = [
+        n.scalar_like("low", x, -lambda)?,
+        n.scalar_like("high", x, lambda)?,
+        n.scalar_like("bias", x, bias)?,
+        n.scalar_like("zero", x, 0.0)?,
+    ];
+    let below = n.binary("less", x, low, &names[0])?;
+    let above = n.binary("greater", x, high, &names[1])?;
+    let raised = n.binary("add", x, bias, &names[2])?;
+    let lowered = n.binary("sub", x, bias, &names[3])?;
+    let upper = n.op("select").arg("cond", above).arg("a", lowered).arg("b", zero).one(&names[4])?;
+    let y = n.op("select").arg("cond", below).arg("a", raised).arg("b", upper).one(&name)?;
+    n.done(y)
+}
+
+/// `Swish`: `x * sigmoid(alpha * x)`.
+pub(crate) fn swish(n: &mut Node<'_, '_>) -> Done {
+    let (x, name, names) = (n.input(0)?, n.name(), [n.inner("scaled"), n.inner("gate")]);
+    // ONNX Runtime's QuickGelu is the same with another default.
+    let usual = if n.proto.op_type == "QuickGelu" { 1.702 } else { 1.0 };
+    let alpha = n.float("alpha").unwrap_or(usual);
+    if (alpha - 1.0).abs() < f64::EPSILON {
+        let y = n.unary("silu", x, &name)?;
+        return n.done(y);
+    }
+    let alpha = n.scalar_like("alpha", x, alpha)?;
+    let scaled = n.binary("mul", x, alpha, &names[0])?;
+    let gate = n.unary("sigmoid", scaled, &names[1])?;
+    let y = n.binary("mul", x, gate, &name)?;
+    n.done(y)
+}
+
+/// `BiasGelu` and `FastGelu` of ONNX Runtime: a bias, then the function.
+pub(crate) fn bias_gelu(n: &mut Node<'_, '_>) -> Done {
+    let (x, bias, name, inner) = (n.input(0)?, n.maybe(1)?, n.name(), n.inner("biased"));
+    let mode = if n.proto.op_type == "FastGelu" { "TANH_APPROXIMATION" } else { "EXACT" };
+    let x = match bias {
+        Some(bias) => n.binary("add", x, bias, &inner)?,
+        None => x,
+    };
+    let y = n.op("gelu").arg("x", x).str("mode", mode).one(&name)?;
+    n.done(y)
 }
 
 /// `HardSigmoid`.
@@ -151,42 +218,43 @@ fn clip_by_values(n: &mut Node<'_, '_>, x: ValueId) -> Done {
 /// `Softmax`.
 pub(crate) fn softmax(n: &mut Node<'_, '_>) -> Done {
     let name = n.name();
-    let y = soft(n, &name)?;
+    let y = flattened(n, &name, |n, x, at, name| {
+        n.op("softmax").arg("x", x).int("axis", int32(i64_of(at))?).one(name)
+    })?;
     n.done(y)
 }
 
 /// `LogSoftmax`: `x - log(sum(exp(x)))` along the axis.
 pub(crate) fn log_softmax(n: &mut Node<'_, '_>) -> Done {
-    let (x, name, inner) = (n.input(0)?, n.name(), n.inner("log_sum_exp"));
-    let rank = n.rank(x)?;
-    let at = axis(n.int("axis").unwrap_or(if n.opset() < 13 { 1 } else { -1 }), rank)?;
-    if n.opset() < 13 && at + 1 != rank {
-        return Err(Fault::new(format!(
-            "axis {at} of {rank} dims flattens before opset 13; export with opset 13 or newer"
-        )));
-    }
-    let axes = [int32(i64::try_from(at).unwrap_or(0))?];
-    let sum =
-        n.op("reduce_log_sum_exp").arg("x", x).ints("axes", &axes).bool("keep_dims", true).one(&inner)?;
-    let y = n.binary("sub", x, sum, &name)?;
+    let name = n.name();
+    let y = flattened(n, &name, |n, x, at, name| {
+        let (axes, inner) = ([int32(i64_of(at))?], n.inner("log_sum_exp"));
+        let sum =
+            n.op("reduce_log_sum_exp").arg("x", x).ints("axes", &axes).bool("keep_dims", true).one(&inner)?;
+        n.binary("sub", x, sum, name)
+    })?;
     n.done(y)
 }
 
-/// Before opset 13, `Softmax` works on the operand flattened to a matrix at `axis`.
-fn soft(n: &mut Node<'_, '_>, name: &str) -> Result<ValueId, Fault> {
+/// Applies `f(x, axis, name)`; before opset 13 on the operand flattened to a matrix at the axis.
+pub(super) fn flattened(
+    n: &mut Node<'_, '_>,
+    name: &str,
+    f: impl FnOnce(&mut Node<'_, '_>, ValueId, usize, &str) -> Result<ValueId, Fault>,
+) -> Result<ValueId, Fault> {
     let x = n.input(0)?;
     let rank = n.rank(x)?;
     let at = axis(n.int("axis").unwrap_or(if n.opset() < 13 { 1 } else { -1 }), rank)?;
     let flattens = n.opset() < 13 && at + 1 < rank;
     if !flattens {
-        return n.op("softmax").arg("x", x).int("axis", int32(i64::try_from(at).unwrap_or(0))?).one(name);
+        return f(n, x, at, name);
     }
     let shape = n.shape(x)?;
     let rows: usize = shape[..at].iter().product();
     let columns: usize = shape[at..].iter().product();
-    let names = [n.inner("matrix"), n.inner("softmax")];
+    let names = [n.inner("matrix"), n.inner("rows")];
     let matrix = n.reshape(x, &[Dim::Known(rows), Dim::Known(columns)], &names[0])?;
-    let y = n.op("softmax").arg("x", matrix).int("axis", 1).one(&names[1])?;
+    let y = f(n, matrix, 1, &names[1])?;
     let dims: Vec<Dim> = shape.into_iter().map(Dim::Known).collect();
     n.reshape(y, &dims, name)
 }

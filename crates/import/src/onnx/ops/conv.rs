@@ -60,12 +60,23 @@ fn spatial_dims(n: &Node<'_, '_>, x: ValueId) -> Result<usize, Fault> {
 /// `Conv`.
 pub(crate) fn conv(n: &mut Node<'_, '_>) -> Done {
     let (x, weight, bias, name) = (n.input(0)?, n.input(1)?, n.maybe(2)?, n.name());
+    let y = convolve(n, x, weight, bias, &name)?;
+    n.done(y)
+}
+
+/// A convolution of other operands with the attributes of the node.
+pub(super) fn convolve(
+    n: &mut Node<'_, '_>,
+    x: ValueId,
+    weight: ValueId,
+    bias: Option<ValueId>,
+    name: &str,
+) -> Result<ValueId, Fault> {
     let spatial = spatial_dims(n, x)?;
     let padding = padding(n, spatial)?;
     let (strides, dilations) = (per_dim(n, "strides", spatial)?, per_dim(n, "dilations", spatial)?);
     let groups = int32(n.int("group").unwrap_or(1))?;
-    let y = n
-        .op("conv")
+    n.op("conv")
         .arg("x", x)
         .arg("weight", weight)
         .maybe("bias", bias)
@@ -74,8 +85,7 @@ pub(crate) fn conv(n: &mut Node<'_, '_>) -> Done {
         .ints("pad", &padding.pad)
         .ints("dilations", &dilations)
         .int("groups", groups)
-        .one(&name)?;
-    n.done(y)
+        .one(name)
 }
 
 /// `ConvTranspose`; the extents of the result are given in full, so that `output_padding` needs no rule of its own.

@@ -88,10 +88,10 @@ pub(crate) fn neg(n: &mut Node<'_, '_>) -> Done {
 pub(crate) fn binary(n: &mut Node<'_, '_>) -> Done {
     let (x, y, name) = (n.input(0)?, n.input(1)?, n.name());
     let (a, b) = (n.ty(x)?.dtype, n.ty(y)?.dtype);
-    let mut kind = mil_name(&n.proto.op_type);
+    let kind = mil_name(&n.proto.op_type);
     if kind == "real_div" && a.is_int() {
-        // ONNX truncates toward zero; MIL has flooring division, equal where no quotient is negative.
-        kind = "floor_div";
+        let z = truncated(n, x, y, &name)?;
+        return n.done(z);
     }
     let (mut x, mut y) = (x, y);
     if a != b {
@@ -105,6 +105,67 @@ pub(crate) fn binary(n: &mut Node<'_, '_>) -> Done {
     }
     let z = n.binary(kind, x, y, &name)?;
     n.done(z)
+}
+
+/// Integer division toward zero; MIL's division goes toward minus infinity.
+fn truncated(n: &mut Node<'_, '_>, x: ValueId, y: ValueId, name: &str) -> Result<ValueId, Fault> {
+    let positive = |n: &Node<'_, '_>, v| n.numbers(v).is_some_and(|t| t.to_i64s().iter().all(|&i| i >= 0));
+    if positive(n, x) && positive(n, y) {
+        return n.binary("floor_div", x, y, name);
+    }
+    let names = ["abs_x", "abs_y", "quotient", "sign_x", "sign_y", "sign"].map(|s| n.inner(s));
+    let (ax, ay) = (n.unary("abs", x, &names[0])?, n.unary("abs", y, &names[1])?);
+    let quotient = n.binary("floor_div", ax, ay, &names[2])?;
+    let (sx, sy) = (n.unary("sign", x, &names[3])?, n.unary("sign", y, &names[4])?);
+    let sign = n.binary("mul", sx, sy, &names[5])?;
+    n.binary("mul", quotient, sign, name)
+}
+
+/// `Asinh` and `Acosh` by their logarithms.
+pub(crate) fn inverse_hyperbolic(n: &mut Node<'_, '_>) -> Done {
+    let (x, name) = (n.input(0)?, n.name());
+    let names = ["abs", "square", "shifted", "root", "sum", "log", "sign"].map(|s| n.inner(s));
+    let odd = n.proto.op_type == "Asinh";
+    let a = if odd { n.unary("abs", x, &names[0])? } else { x };
+    let square = n.binary("mul", a, a, &names[1])?;
+    let one = n.scalar_like("one", x, if odd { 1.0 } else { -1.0 })?;
+    let shifted = n.binary("add", square, one, &names[2])?;
+    let root = n.unary("sqrt", shifted, &names[3])?;
+    let sum = n.binary("add", a, root, &names[4])?;
+    let log =
+        n.op("log").arg("x", sum).float("epsilon", "x", 0.0).one(if odd { &names[5] } else { &name })?;
+    if !odd {
+        return n.done(log);
+    }
+    let sign = n.unary("sign", x, &names[6])?;
+    let y = n.binary("mul", log, sign, &name)?;
+    n.done(y)
+}
+
+/// `IsNaN`: the one number that differs from itself.
+pub(crate) fn is_nan(n: &mut Node<'_, '_>) -> Done {
+    let (x, name) = (n.input(0)?, n.name());
+    let y = n.binary("not_equal", x, x, &name)?;
+    n.done(y)
+}
+
+/// `IsInf`.
+pub(crate) fn is_inf(n: &mut Node<'_, '_>) -> Done {
+    let (x, name, inner) = (n.input(0)?, n.name(), n.inner("abs"));
+    let positive = n.int("detect_positive").unwrap_or(1) != 0;
+    let negative = n.int("detect_negative").unwrap_or(1) != 0;
+    let (x, limit) = match (positive, negative) {
+        (true, true) => (n.unary("abs", x, &inner)?, f64::INFINITY),
+        (true, false) => (x, f64::INFINITY),
+        (false, true) => (x, f64::NEG_INFINITY),
+        (false, false) => {
+            let y = n.binary("less", x, x, &name)?;
+            return n.done(y);
+        }
+    };
+    let limit = n.scalar_like("infinity", x, limit)?;
+    let y = n.binary("equal", x, limit, &name)?;
+    n.done(y)
 }
 
 /// Logical operators.
@@ -168,8 +229,27 @@ pub(crate) fn cast(n: &mut Node<'_, '_>) -> Done {
     let (x, name) = (n.input(0)?, n.name());
     let code = n.int("to").ok_or_else(|| Fault::new("attribute `to` is missing"))?;
     let element = ElementType(i32::try_from(code).unwrap_or(0));
-    let to = narrowed(element.dtype().map_err(|e| Fault::new(e.to_string()))?);
-    let y = n.cast(x, to, &name)?;
+    let source = element.dtype().map_err(|e| Fault::new(e.to_string()))?;
+    if source.bits() < 8 || matches!(source, DType::F8E4M3 | DType::F8E5M2) {
+        return Err(Fault::new(format!("converts to {source}, which MIL does not compute with")));
+    }
+    let y = n.cast(x, narrowed(source), &name)?;
+    n.importer.set_source_type(y, source);
+    n.done(y)
+}
+
+/// `CastLike`.
+pub(crate) fn cast_like(n: &mut Node<'_, '_>) -> Done {
+    let (x, like, name) = (n.input(0)?, n.input(1)?, n.name());
+    let source = n.importer.source_type(like);
+    if let Some(source) = source.filter(|s| s.bits() < 8 || matches!(s, DType::F8E4M3 | DType::F8E5M2)) {
+        return Err(Fault::new(format!("converts to {source}, which MIL does not compute with")));
+    }
+    let dtype = n.dtype(like)?;
+    let y = n.cast(x, dtype, &name)?;
+    if let Some(source) = source {
+        n.importer.set_source_type(y, source);
+    }
     n.done(y)
 }
 

@@ -1,5 +1,6 @@
 //! Picking elements.
 
+use super::scatter::{covers, positions};
 use crate::onnx::node::{Done, Node, axis, int32};
 use anemone_mil::ops::Fault;
 use anemone_mil::{Dim, Tensor, ValueId};
@@ -36,6 +37,12 @@ pub(crate) fn gather_elements(n: &mut Node<'_, '_>) -> Done {
     let at = axis(n.int("axis").unwrap_or(0), n.rank(x)?)?;
     let extent = extent(n, x, at)?;
     let indices = from_front(n, indices, extent)?;
+    if !covers(n, x, indices, at)? {
+        // MIL wants indices as large as the data in all dims but one; else each element gets its full position.
+        let places = positions(n, indices, at)?;
+        let y = n.op("gather_nd").arg("x", x).arg("indices", places).one(&name)?;
+        return n.done(y);
+    }
     let at = int32(anemone_tensor::num::i64_of(at))?;
     let y = n.op("gather_along_axis").arg("x", x).arg("indices", indices).int("axis", at).one(&name)?;
     n.done(y)
@@ -45,9 +52,8 @@ pub(crate) fn gather_elements(n: &mut Node<'_, '_>) -> Done {
 pub(crate) fn gather_nd(n: &mut Node<'_, '_>) -> Done {
     let (x, indices, name) = (n.input(0)?, n.input(1)?, n.name());
     let batch_dims = n.int("batch_dims").unwrap_or(0);
-    if batch_dims != 0 {
-        return Err(Fault::new(format!("batch_dims is {batch_dims}, but only 0 is supported")));
-    }
-    let y = n.op("gather_nd").arg("x", x).arg("indices", indices).one(&name)?;
+    let op = n.op("gather_nd").arg("x", x).arg("indices", indices);
+    let y = if batch_dims == 0 { op } else { op.int("batch_dims", int32(batch_dims)?) };
+    let y = y.one(&name)?;
     n.done(y)
 }

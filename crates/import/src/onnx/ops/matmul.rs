@@ -77,11 +77,20 @@ fn row(n: &mut Node<'_, '_>, c: ValueId, out: usize) -> Result<Option<ValueId>, 
     Ok(Some(n.constant_value("bias", &flat)))
 }
 
-/// `Einsum`.
-pub(crate) fn einsum(n: &mut Node<'_, '_>) -> Done {
-    let (values, name) = (n.inputs()?, n.name());
-    let equation = n.text("equation").ok_or_else(|| Fault::new("attribute `equation` is missing"))?;
-    let equation: String = equation.chars().filter(|c| !c.is_whitespace()).collect();
-    let y = n.op("einsum").args("values", values).str("equation", &equation).one(&name)?;
-    n.done(y)
+/// `FusedMatMul` of ONNX Runtime: `alpha * A' B'`.
+pub(crate) fn fused(n: &mut Node<'_, '_>) -> Done {
+    let (x, y, name, inner) = (n.input(0)?, n.input(1)?, n.name(), n.inner("product"));
+    if n.int("transBatchA").unwrap_or(0) != 0 || n.int("transBatchB").unwrap_or(0) != 0 {
+        return Err(Fault::new("transposes batches, which is not supported"));
+    }
+    let (alpha, trans_x) = (n.float("alpha").unwrap_or(1.0), n.int("transA").unwrap_or(0) != 0);
+    let trans_y = n.int("transB").unwrap_or(0) != 0;
+    let last = if neutral(alpha) { &name } else { &inner };
+    let op = n.op("matmul").arg("x", x).arg("y", y);
+    let mut z = op.bool("transpose_x", trans_x).bool("transpose_y", trans_y).one(last)?;
+    if !neutral(alpha) {
+        let factor = n.scalar_like("alpha", z, alpha)?;
+        z = n.binary("mul", z, factor, &name)?;
+    }
+    n.done(z)
 }

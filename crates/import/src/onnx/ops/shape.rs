@@ -5,9 +5,29 @@ use anemone_mil::ops::Fault;
 use anemone_mil::{DType, Dim, Literal, Tensor, ValueId};
 use anemone_tensor::num::i64_of;
 
-/// `Identity`, `Dropout`: the operand itself.
+/// `Identity`, and `Dropout` as it infers: the operand itself.
 pub(crate) fn pass_on(n: &mut Node<'_, '_>) -> Done {
     let x = n.input(0)?;
+    if n.proto.op_type == "Dropout" {
+        let training = n.constant(2)?.is_some_and(|t| t.to_bools().contains(&true));
+        let ratio = n.constant(1)?.filter(|t| !t.is_empty()).map_or(0.5, |t| t.f64_at(0));
+        if training && ratio != 0.0 {
+            return Err(Fault::new("is in training mode; export the model for inference"));
+        }
+        if n.maybe(2)?.is_some() && n.constant(2)?.is_none() {
+            return Err(Fault::new(
+                "training_mode (operand 2) is computed at run time; only a constant is supported",
+            ));
+        }
+        if n.wants(1) {
+            // What is kept when nothing is dropped: everything.
+            let (name, inner) = (n.proto.output[1].clone(), n.inner("all_true"));
+            let shape = n.op("shape").arg("x", x).one(&inner)?;
+            let mask =
+                n.op("fill").arg("shape", shape).literal("value", Tensor::scalar_bool(true)).one(&name)?;
+            n.bind(1, mask)?;
+        }
+    }
     n.done(x)
 }
 
@@ -69,13 +89,19 @@ pub(crate) fn reshape(n: &mut Node<'_, '_>) -> Done {
         Some(shape) => Some(shape),
         None => n.constant(1)?.map(|t| t.to_i64s()),
     };
+    let keep = n.int("allowzero").unwrap_or(0) == 0;
+    let unknown = target.as_ref().is_none_or(|t| t.contains(&0));
+    if !keep && unknown {
+        return Err(Fault::new(
+            "allowzero may ask for an extent of 0, which MIL's reshape takes for the operand's own",
+        ));
+    }
     let Some(target) = target else {
-        let shape = n.input(1)?;
+        let shape = computed_shape(n, x)?;
         let y = n.op("reshape").arg("x", x).arg("shape", shape).one(&name)?;
         return n.done(y);
     };
     let dims = n.ty(x)?.dims;
-    let keep = n.int("allowzero").unwrap_or(0) == 0;
     let kept = |i: usize, d: i64| match dims.get(i).and_then(Dim::known) {
         Some(known) if d == 0 && keep => i64_of(known),
         _ => d,
@@ -83,6 +109,47 @@ pub(crate) fn reshape(n: &mut Node<'_, '_>) -> Done {
     let target: Vec<i64> = target.into_iter().enumerate().map(|(i, d)| kept(i, d)).collect();
     let y = n.op("reshape").arg("x", x).ints("shape", &int32s(&target)?).one(&name)?;
     n.done(y)
+}
+
+/// A shape computed at run time, its zeros replaced by the operand's own extents where they could be there: extents
+/// put together by `concat` from computed parts are taken for positive.
+fn computed_shape(n: &mut Node<'_, '_>, x: ValueId) -> Result<ValueId, Fault> {
+    let shape = n.input(1)?;
+    if !may_hold_zero(n, shape) {
+        return Ok(shape);
+    }
+    let rank = n.rank(x)?;
+    let count = n.dims(shape)?.first().and_then(Dim::known);
+    let count = count.ok_or_else(|| Fault::new("the number of dims of the result is unknown"))?;
+    let names = ["own", "own_first", "own_padded", "is_zero", "shape"].map(|s| n.inner(s));
+    let own = n.op("shape").arg("x", x).one(&names[0])?;
+    let own = if rank > count {
+        n.op("slice_by_index")
+            .arg("x", own)
+            .ints("begin", &[0])
+            .ints("end", &[int32(i64_of(count))?])
+            .one(&names[1])?
+    } else if rank < count {
+        let ones = n.constant_value("ones", &Tensor::vector_i32(&vec![1; count - rank]));
+        let both = n.op("concat").args("values", vec![own, ones]).int("axis", 0).bool("interleave", false);
+        both.one(&names[2])?
+    } else {
+        own
+    };
+    let zero = n.constant_value("zero", &Tensor::scalar_i32(0));
+    let is_zero = n.binary("equal", shape, zero, &names[3])?;
+    n.op("select").arg("cond", is_zero).arg("a", own).arg("b", shape).one(&names[4])
+}
+
+fn may_hold_zero(n: &Node<'_, '_>, shape: ValueId) -> bool {
+    let function = n.importer.builder.function();
+    let Some(op) = function.producer(shape).map(|id| function.op(id)) else { return true };
+    let zero = |v: &ValueId| n.numbers(*v).is_some_and(|t| t.to_i64s().contains(&0));
+    match op.kind.name() {
+        "concat" => op.values("values").iter().any(zero),
+        "shape" => false,
+        _ => true,
+    }
 }
 
 /// `Flatten` to a matrix at `axis`.
@@ -250,6 +317,11 @@ pub(crate) fn depth_to_space(n: &mut Node<'_, '_>) -> Done {
 pub(crate) fn space_to_depth(n: &mut Node<'_, '_>) -> Done {
     let (x, name) = (n.input(0)?, n.name());
     let block = int32(n.int("blocksize").ok_or_else(|| Fault::new("attribute `blocksize` is missing"))?)?;
+    if n.text("mode").as_deref() == Some("CRD") {
+        let factor = Tensor::scalar_f64(DType::U32, f64::from(block));
+        let y = n.op("pixel_unshuffle").arg("x", x).literal("downscale_factor", factor).one(&name)?;
+        return n.done(y);
+    }
     let y = n.op("space_to_depth").arg("x", x).int("block_size", block).one(&name)?;
     n.done(y)
 }

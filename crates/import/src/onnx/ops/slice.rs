@@ -2,7 +2,7 @@
 
 use crate::onnx::node::{Done, Node, axis, int32, int32s};
 use anemone_mil::ops::Fault;
-use anemone_mil::{Dim, Tensor, ValueId};
+use anemone_mil::{DType, Dim, Tensor, ValueId};
 use anemone_tensor::num::i64_of;
 
 /// `Slice`: attributes before opset 10, operands since.
@@ -204,28 +204,143 @@ pub(crate) fn pad(n: &mut Node<'_, '_>) -> Done {
             2 * axes.len()
         )));
     }
-    if amounts.iter().any(|&p| p < 0) {
-        return Err(Fault::new("pads are negative; slice the tensor instead"));
-    }
-    let mut pairs = vec![0i64; 2 * rank];
+    let mut pairs = vec![[0i64; 2]; rank];
     for (i, &d) in axes.iter().enumerate() {
-        pairs[2 * d] = amounts[i];
-        pairs[2 * d + 1] = amounts[i + axes.len()];
+        pairs[d] = [amounts[i], amounts[i + axes.len()]];
     }
+    let float = n.is_float(x);
+    let names = [n.inner("cut"), n.inner("fp32"), n.inner("padded")];
+    let mut y = cut(n, x, &pairs, &names[0])?;
+    pairs.iter_mut().for_each(|p| *p = p.map(|v| v.max(0)));
     let mode = match n.text("mode").as_deref() {
         None | Some("" | "constant") => "constant",
         Some("reflect") => "reflect",
         Some("edge") => "replicate",
+        Some("wrap") => {
+            let y = wrapped(n, y, &pairs)?;
+            return n.done(y);
+        }
         Some(other) => {
-            return Err(Fault::new(format!("mode is {other}, but must be constant, reflect or edge")));
+            return Err(Fault::new(format!("mode is {other}, but must be constant, reflect, edge or wrap")));
         }
     };
-    // Dims in front that are not padded are left out: MIL pads the last ones.
-    let leading = pairs.chunks(2).take_while(|p| p == &[0, 0]).count().min(rank.saturating_sub(1));
-    let kept = int32s(&pairs[2 * leading..])?;
-    let op = n.op("pad").arg("x", x).ints("pad", &kept).str("mode", mode);
-    let y = op.float("constant_val", "x", value.unwrap_or(0.0)).one(&name)?;
+    let dtype = n.dtype(y)?;
+    if !float {
+        y = n.cast(y, DType::F32, &names[1])?;
+    }
+    let last = if float { &name } else { &names[2] };
+    let y = match mode {
+        "constant" => fill_around(n, y, &pairs, value.unwrap_or(0.0), last)?,
+        _ => mirror_around(n, y, &pairs, mode, last)?,
+    };
+    let y = n.cast(y, dtype, &name)?;
     n.done(y)
+}
+
+/// Takes away what negative pads say.
+fn cut(n: &mut Node<'_, '_>, x: ValueId, pairs: &[[i64; 2]], name: &str) -> Result<ValueId, Fault> {
+    if pairs.iter().flatten().all(|&p| p >= 0) {
+        return Ok(x);
+    }
+    let begin: Vec<i64> = pairs.iter().map(|p| (-p[0]).max(0)).collect();
+    let end: Vec<i64> = pairs.iter().map(|p| p[1].min(0)).collect();
+    let natural: Vec<bool> = end.iter().map(|&e| e == 0).collect();
+    let op = n.op("slice_by_index").arg("x", x).ints("begin", &int32s(&begin)?).ints("end", &int32s(&end)?);
+    op.bools("end_mask", &natural).one(name)
+}
+
+fn fill_around(
+    n: &mut Node<'_, '_>,
+    x: ValueId,
+    pairs: &[[i64; 2]],
+    value: f64,
+    name: &str,
+) -> Result<ValueId, Fault> {
+    // Dims in front that are not padded are left out: MIL pads the last ones.
+    let leading = pairs.iter().take_while(|p| **p == [0, 0]).count().min(pairs.len().saturating_sub(1));
+    let kept = int32s(&pairs[leading..].concat())?;
+    n.op("pad")
+        .arg("x", x)
+        .ints("pad", &kept)
+        .str("mode", "constant")
+        .float("constant_val", "x", value)
+        .one(name)
+}
+
+/// Pads by mirrored or repeated elements, two dims at a time: MIL does so in the last two dims alone.
+fn mirror_around(
+    n: &mut Node<'_, '_>,
+    x: ValueId,
+    pairs: &[[i64; 2]],
+    mode: &str,
+    name: &str,
+) -> Result<ValueId, Fault> {
+    let rank = pairs.len();
+    let padded: Vec<usize> = (0..rank).filter(|&d| pairs[d] != [0, 0]).collect();
+    let mut y = x;
+    let rounds: Vec<&[usize]> = padded.rchunks(2).collect();
+    for (round, dims) in rounds.iter().enumerate() {
+        let last = round + 1 == rounds.len();
+        let label = if last { name.to_owned() } else { format!("{name}_{round}") };
+        let inside = dims.iter().all(|d| d + 2 >= rank);
+        // The dims of this round go to the end and come back.
+        let mut perm: Vec<usize> = (0..rank).filter(|d| !dims.contains(d)).collect();
+        perm.extend(*dims);
+        if inside {
+            perm = (0..rank).collect();
+        }
+        let moved = moved(n, y, &perm, &format!("{label}_order"))?;
+        let tail = rank.saturating_sub(2);
+        let amounts: Vec<i64> =
+            perm[tail..].iter().flat_map(|d| if dims.contains(d) { pairs[*d] } else { [0, 0] }).collect();
+        let inner = format!("{label}_padded");
+        let op = n.op("pad").arg("x", moved).ints("pad", &int32s(&amounts)?).str("mode", mode);
+        y = op.float("constant_val", "x", 0.0).one(if inside { &label } else { &inner })?;
+        let mut back = vec![0; rank];
+        perm.iter().enumerate().for_each(|(i, &d)| back[d] = i);
+        y = self::moved(n, y, &back, &label)?;
+    }
+    Ok(y)
+}
+
+/// Dims in another order, where it is another one.
+fn moved(n: &mut Node<'_, '_>, x: ValueId, perm: &[usize], name: &str) -> Result<ValueId, Fault> {
+    if perm.is_sorted() {
+        return Ok(x);
+    }
+    let perm: Vec<i64> = perm.iter().map(|&d| i64_of(d)).collect();
+    n.op("transpose").arg("x", x).ints("perm", &int32s(&perm)?).one(name)
+}
+
+/// Pads by what is at the other end of each dim.
+fn wrapped(n: &mut Node<'_, '_>, x: ValueId, pairs: &[[i64; 2]]) -> Result<ValueId, Fault> {
+    let (shape, name) = (n.shape(x)?, n.name());
+    let mut y = x;
+    for (d, &[before, after]) in pairs.iter().enumerate().filter(|(_, p)| **p != [0, 0]) {
+        let extent = i64_of(shape[d]);
+        if before > extent || after > extent {
+            return Err(Fault::new(format!("wraps {before} and {after} elements around a dim of {extent}")));
+        }
+        let part = |n: &mut Node<'_, '_>, from: i64, to: i64, what: &str| {
+            let (mut begin, mut end, mut all) =
+                (vec![0; pairs.len()], vec![0; pairs.len()], vec![true; pairs.len()]);
+            (begin[d], end[d], all[d]) = (int32(from)?, int32(to)?, false);
+            let inner = n.inner(&format!("{what}_{d}"));
+            let op = n.op("slice_by_index").arg("x", y).ints("begin", &begin).ints("end", &end);
+            op.bools("begin_mask", &all).bools("end_mask", &all).one(&inner)
+        };
+        let mut parts = Vec::new();
+        if before > 0 {
+            parts.push(part(n, extent - before, extent, "before")?);
+        }
+        parts.push(y);
+        if after > 0 {
+            parts.push(part(n, 0, after, "after")?);
+        }
+        let at = int32(i64_of(d))?;
+        y = n.op("concat").args("values", parts).int("axis", at).bool("interleave", false).one(&name)?;
+    }
+    Ok(y)
 }
 
 impl Node<'_, '_> {
