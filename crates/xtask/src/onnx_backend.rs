@@ -1,6 +1,7 @@
 //! How much of ONNX is imported: ONNX's own backend tests, imported, run and compared.
 //!
-//! `cargo xtask onnx-backend [--data DIR] [--python PATH] [--only TEXT] [--verbose] [--write]`: `DIR` holds what
+//! `cargo xtask onnx-backend [--data DIR] [--python PATH] [--only TEXT] [--verbose] [--target ios18]
+//! [--write]`: `DIR` holds what
 //! `python/dump_onnx_node_tests.py` writes, and is made when it is not given. `--only` runs the cases whose name
 //! contains the text, `--verbose` prints every case that does not pass, `--write` renews `docs/status-onnx.md`.
 //!
@@ -41,8 +42,12 @@ const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/python/dump_onnx_node
 pub fn run(args: &[String]) -> Result<(), String> {
     let option = |name: &str| args.iter().position(|a| a == name).and_then(|i| args.get(i + 1));
     let flag = |name: &str| args.iter().any(|a| a == name);
+    let opset = match option("--target") {
+        Some(name) => Opset::from_name(name).ok_or_else(|| format!("unknown op set {name}"))?,
+        None => Opset::Ios18,
+    };
     if let Some(dir) = option("--models") {
-        return models(Path::new(dir), option("--only").map_or("", String::as_str), flag("--verbose"));
+        return models(Path::new(dir), opset, option("--only").map_or("", String::as_str), flag("--verbose"));
     }
     let made;
     let data = match option("--data") {
@@ -61,7 +66,7 @@ pub fn run(args: &[String]) -> Result<(), String> {
     for case in cases {
         let (name, op) = (text(case, "name")?, text(case, "op")?);
         if name.contains(only) {
-            let verdict = judge(&data.join(name), case);
+            let verdict = judge(&data.join(name), opset, case);
             match &verdict {
                 Verdict::Fail(why) if flag("--verbose") => println!("{name} ({op}) differs: {why}"),
                 Verdict::Unsupported(why) if flag("--verbose") => println!("{name} ({op}) refused: {why}"),
@@ -116,7 +121,7 @@ enum Verdict {
 }
 
 /// One case, its operands as inputs first, then as constants, as real models have them.
-fn judge(folder: &Path, case: &Value) -> Verdict {
+fn judge(folder: &Path, opset: Opset, case: &Value) -> Verdict {
     if case["tensors"] == false {
         return Verdict::Unsupported("sequences and optional values are not supported".into());
     }
@@ -125,7 +130,7 @@ fn judge(folder: &Path, case: &Value) -> Verdict {
         atol: case["atol"].as_f64().unwrap_or(ATOL).max(ATOL),
     };
     let attempt = |constants| {
-        let run = AssertUnwindSafe(|| node_case(folder, tolerance, constants));
+        let run = AssertUnwindSafe(|| node_case(folder, opset, tolerance, constants));
         catch_unwind(run).unwrap_or_else(|_| Verdict::Fail("panicked".into()))
     };
     let first = attempt(Constants::None);
@@ -149,14 +154,14 @@ enum Constants {
     All,
 }
 
-fn node_case(folder: &Path, tolerance: Tolerance, constants: Constants) -> Verdict {
+fn node_case(folder: &Path, opset: Opset, tolerance: Tolerance, constants: Constants) -> Verdict {
     let loaded = load(folder, constants);
     let (model, inputs, expected) = match loaded {
         Ok(loaded) => loaded,
         Err(e) => return Verdict::Unsupported(e),
     };
     let shapes = inputs.iter().map(|(n, t)| (n.clone(), t.shape().to_vec())).collect();
-    let outputs = match outputs(&model, shapes, &inputs) {
+    let outputs = match outputs(&model, opset, shapes, &inputs) {
         Ok(outputs) => outputs,
         Err(verdict) => return verdict,
     };
@@ -220,8 +225,13 @@ fn no_files(location: &str, _: usize, _: usize) -> Result<Bytes, anemone_formats
 }
 
 /// Imports and runs a model; outputs in the order of the graph.
-fn outputs(model: &ModelProto, shapes: Vec<(String, Vec<usize>)>, inputs: &Named) -> Result<Named, Verdict> {
-    let options = onnx::Options { opset: Opset::Ios18, shapes };
+fn outputs(
+    model: &ModelProto,
+    opset: Opset,
+    shapes: Vec<(String, Vec<usize>)>,
+    inputs: &Named,
+) -> Result<Named, Verdict> {
+    let options = onnx::Options { opset, shapes };
     let imported =
         onnx::import(model, &options, &no_files).map_err(|e| Verdict::Unsupported(e.to_string()))?;
     let program = imported.program;
@@ -245,7 +255,7 @@ fn wide(t: &Tensor) -> Tensor {
     }
 }
 
-fn models(dir: &Path, only: &str, verbose: bool) -> Result<(), String> {
+fn models(dir: &Path, opset: Opset, only: &str, verbose: bool) -> Result<(), String> {
     let index = json(&dir.join("index.json"))?;
     let mut failed = Vec::new();
     for case in index.as_array().ok_or("index.json is no list")? {
@@ -253,7 +263,7 @@ fn models(dir: &Path, only: &str, verbose: bool) -> Result<(), String> {
         if !name.contains(only) {
             continue;
         }
-        match model_case(dir, case) {
+        match model_case(dir, opset, case, verbose) {
             Ok(worst) => {
                 println!("{name}: largest error {worst:.2e} of the largest magnitude");
                 if worst > MODEL_LIMIT {
@@ -272,7 +282,7 @@ fn models(dir: &Path, only: &str, verbose: bool) -> Result<(), String> {
 }
 
 /// Largest error over the largest magnitude of the worst output.
-fn model_case(dir: &Path, case: &Value) -> Result<f64, String> {
+fn model_case(dir: &Path, opset: Opset, case: &Value, verbose: bool) -> Result<f64, String> {
     let read = |key: &str| {
         let path = dir.join(text(case, key)?);
         fs::read(&path).map(Bytes::from).map_err(|e| format!("{}: {e}", path.display()))
@@ -281,7 +291,7 @@ fn model_case(dir: &Path, case: &Value) -> Result<f64, String> {
     let model = ModelProto::read(&read("model")?).map_err(|e| e.to_string())?;
     let shapes: BTreeMap<String, Vec<usize>> =
         serde_json::from_value(case["shapes"].clone()).map_err(|e| e.to_string())?;
-    let options = onnx::Options { opset: Opset::Ios17, shapes: shapes.into_iter().collect() };
+    let options = onnx::Options { opset, shapes: shapes.into_iter().collect() };
     let imported = onnx::import(&model, &options, &no_files).map_err(|e| e.to_string())?;
     let verified = verify(&imported.program, Level::Canonical).map_err(|e| e.to_string())?;
     let mut session =
@@ -294,6 +304,9 @@ fn model_case(dir: &Path, case: &Value) -> Result<f64, String> {
         let d = tensors(&name, actual, &wanted, Tolerance { atol: 0.0, rtol: 0.0 });
         if let Some(what) = d.mismatch {
             return Err(format!("{name}: {what}"));
+        }
+        if verbose {
+            println!("  {name}: {:.2e}", d.relative);
         }
         worst = worst.max(if d.relative.is_nan() { f64::INFINITY } else { d.relative });
     }

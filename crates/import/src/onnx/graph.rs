@@ -11,8 +11,8 @@ use anemone_mil::interface::{Interface, Metadata};
 use anemone_mil::ops::Fault;
 use anemone_mil::text::plain_interface;
 use anemone_mil::{
-    BlockId, Builder, Const, DType, Dim, FoldLimits, Name, Origin, Program, Tensor, TensorType, ValueId,
-    Weight,
+    BlockId, Builder, Const, DType, Dim, FoldLimits, Level, Name, Origin, Program, Tensor, TensorType,
+    ValueId, Weight, verify,
 };
 use std::collections::{HashMap, HashSet};
 
@@ -88,7 +88,12 @@ impl<'m> Importer<'m> {
         if !self.problems.is_empty() {
             return Err(Diagnostics(self.problems));
         }
-        Ok(self.finish())
+        let imported = self.finish();
+        match verify(&imported.program, Level::Canonical) {
+            Ok(_) => Ok(imported),
+            // What an operator's translation could not see, such as a weight that must be constant.
+            Err(found) => Err(Diagnostics(found.iter().map(located).collect())),
+        }
     }
 
     fn inputs(&mut self, graph: &'m GraphProto) {
@@ -399,6 +404,17 @@ impl<'m> Importer<'m> {
     /// Reads a tensor attribute.
     pub(super) fn tensor(&self, proto: &TensorProto) -> Result<Tensor, Fault> {
         proto.to_tensor(self.external).map_err(|e| Fault::new(e.to_string()))
+    }
+}
+
+/// A fault of the finished program in the words of the source.
+fn located(fault: &anemone_mil::Diagnostic) -> Diagnostic {
+    match (&fault.source, &fault.op) {
+        (Some(source), Some((kind, _))) => {
+            let node = source.strip_prefix("onnx:").unwrap_or(source);
+            Diagnostic::new(format!("node \"{node}\""), format!("becomes {kind}, whose {}", fault.fault))
+        }
+        _ => Diagnostic::new("", fault.to_string()),
     }
 }
 

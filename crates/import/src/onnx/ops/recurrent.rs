@@ -223,6 +223,13 @@ impl Layer {
         Ok(())
     }
 
+    /// The first dim back to front. MIL's own `reverse` hands out steps in the order in which they are made; with the
+    /// operand and the result turned around, each result stands beside its step, as in ONNX.
+    fn turned(&self, n: &mut Node<'_, '_>, v: ValueId, what: &str) -> Result<ValueId, Fault> {
+        let inner = n.inner(what);
+        n.op("reverse").arg("x", v).ints("axes", &[0]).one(&inner)
+    }
+
     /// Cuts the last dim of `v` into directions and hidden, then puts the dims in ONNX's order.
     fn spread(
         &self,
@@ -334,12 +341,10 @@ pub(crate) fn lstm(n: &mut Node<'_, '_>) -> Done {
         parts.push((input, state, bias, peephole));
     }
     let (h, c) = (layer.first(n, 5, "initial_h")?, layer.first(n, 6, "initial_c")?);
-    let (name, x) = (n.inner("lstm"), layer.x);
-    let direction = match layer.reversed.as_slice() {
-        [false] => "forward",
-        [true] => "reverse",
-        _ => "bidirectional",
-    };
+    let backward = layer.reversed == [true];
+    let name = n.inner("lstm");
+    let x = if backward { layer.turned(n, layer.x, "x_turned")? } else { layer.x };
+    let direction = if layer.directions() == 2 { "bidirectional" } else { "forward" };
     let (input, state, bias, peephole) = parts[0];
     let mut op = n
         .op("lstm")
@@ -365,6 +370,7 @@ pub(crate) fn lstm(n: &mut Node<'_, '_>) -> Done {
         .str("activation", &layer.activations[2])
         .all(&name)?;
     let [sequence, h, c] = results[..] else { return Err(Fault::new("lstm has not three results")) };
+    let sequence = if backward { layer.turned(n, sequence, "sequence_turned")? } else { sequence };
     layer.finish(n, Results { sequence, last: vec![h, c] })
 }
 
@@ -372,30 +378,29 @@ pub(crate) fn lstm(n: &mut Node<'_, '_>) -> Done {
 pub(crate) fn rnn(n: &mut Node<'_, '_>) -> Done {
     let layer = Layer::of(n, 1, &["Tanh"])?;
     let first = layer.first(n, 5, "initial_h")?;
-    each_direction(n, &layer, |n, layer, d, direction| {
+    each_direction(n, &layer, &mut |n, layer, d, x| {
         let input = layer.rows(n, "weight_ih", &layer.input, d, &[0])?;
         let state = layer.rows(n, "weight_hh", &layer.state, d, &[0])?;
         let bias = layer.bias(n, "bias", d, &[0])?;
         let h = layer.part(n, first, d, "initial_h")?;
-        let name = n.inner(&format!("rnn_{direction}"));
-        let op =
-            n.op("rnn").arg("x", layer.x).arg("initial_h", h).arg("weight_ih", input).arg("weight_hh", state);
-        let op = op.maybe("bias", bias).str("direction", direction).bool("output_sequence", true);
+        let name = n.inner(&format!("rnn_{d}"));
+        let op = n.op("rnn").arg("x", x).arg("initial_h", h).arg("weight_ih", input).arg("weight_hh", state);
+        let op = op.maybe("bias", bias).bool("output_sequence", true);
         op.str("activation", &layer.activations[d]).all(&name)
     })
 }
 
+/// What runs one direction, first step first: `run(node, layer, d, x)`.
+type Run<'r> = &'r mut dyn FnMut(&mut Node<'_, '_>, &Layer, usize, ValueId) -> Result<Vec<ValueId>, Fault>;
+
 /// Runs each direction by itself and puts the results side by side.
-fn each_direction(
-    n: &mut Node<'_, '_>,
-    layer: &Layer,
-    mut run: impl FnMut(&mut Node<'_, '_>, &Layer, usize, &'static str) -> Result<Vec<ValueId>, Fault>,
-) -> Done {
+fn each_direction(n: &mut Node<'_, '_>, layer: &Layer, run: Run<'_>) -> Done {
     let (mut sequences, mut lasts) = (Vec::new(), Vec::new());
     for (d, &reversed) in layer.reversed.iter().enumerate() {
-        let results = run(n, layer, d, if reversed { "reverse" } else { "forward" })?;
+        let x = if reversed { layer.turned(n, layer.x, "x_turned")? } else { layer.x };
+        let results = run(n, layer, d, x)?;
         let [sequence, last] = results[..] else { return Err(Fault::new("the layer has not two results")) };
-        sequences.push(sequence);
+        sequences.push(if reversed { layer.turned(n, sequence, "sequence_turned")? } else { sequence });
         lasts.push(last);
     }
     let names = [n.inner("sequences"), n.inner("lasts")];
@@ -419,10 +424,10 @@ pub(crate) fn gru(n: &mut Node<'_, '_>) -> Done {
     let after = n.int("linear_before_reset").unwrap_or(0) != 0;
     let first = layer.first(n, 5, "initial_h")?;
     let new = n.importer.builder.function().opset >= Opset::Ios18;
-    each_direction(n, &layer, |n, layer, d, direction| {
+    each_direction(n, &layer, &mut |n, layer, d, x| {
         let h = layer.part(n, first, d, "initial_h")?;
         if after && !new {
-            return unrolled_gru(n, layer, d, h);
+            return unrolled_gru(n, layer, d, x, h);
         }
         let input = layer.rows(n, "weight_ih", &layer.input, d, &GRU_ORDER)?;
         let state = layer.rows(n, "weight_hh", &layer.state, d, &GRU_ORDER)?;
@@ -434,10 +439,9 @@ pub(crate) fn gru(n: &mut Node<'_, '_>) -> Done {
             }
             _ => (layer.bias(n, "bias", d, &GRU_ORDER)?, None),
         };
-        let name = n.inner(&format!("gru_{direction}"));
-        let op =
-            n.op("gru").arg("x", layer.x).arg("initial_h", h).arg("weight_ih", input).arg("weight_hh", state);
-        let mut op = op.maybe("bias", bias).str("direction", direction).bool("output_sequence", true);
+        let name = n.inner(&format!("gru_{d}"));
+        let op = n.op("gru").arg("x", x).arg("initial_h", h).arg("weight_ih", input).arg("weight_hh", state);
+        let mut op = op.maybe("bias", bias).bool("output_sequence", true);
         op = op
             .str("recurrent_activation", &layer.activations[2 * d])
             .str("activation", &layer.activations[2 * d + 1]);
@@ -453,6 +457,7 @@ fn unrolled_gru(
     n: &mut Node<'_, '_>,
     layer: &Layer,
     d: usize,
+    x: ValueId,
     first: ValueId,
 ) -> Result<Vec<ValueId>, Fault> {
     let steps = layer.steps.filter(|s| (1..=UNROLLED_STEPS).contains(s)).ok_or_else(|| {
@@ -477,8 +482,7 @@ fn unrolled_gru(
     let input_bias = constant(n, "input_bias", &[input_bias.len()], &input_bias, dtype)?;
     let state_bias = constant(n, "bias", &[state_bias.len()], &state_bias, dtype)?;
     let names = [n.inner("x_steps"), n.inner("from_input"), n.inner("sequence")];
-    let projected =
-        n.op("linear").arg("x", layer.x).arg("weight", input).arg("bias", input_bias).one(&names[1])?;
+    let projected = n.op("linear").arg("x", x).arg("weight", input).arg("bias", input_bias).one(&names[1])?;
     let count = int32(anemone_tensor::num::i64_of(steps))?;
     let slices = match steps {
         1 => vec![projected],
@@ -486,9 +490,8 @@ fn unrolled_gru(
     };
     let mut h = first;
     let mut sequence = vec![h; steps];
-    let order: Vec<usize> = if layer.reversed[d] { (0..steps).rev().collect() } else { (0..steps).collect() };
-    for t in order {
-        h = gru_step(n, slices[t], h, state, state_bias, &format!("step_{d}_{t}"))?;
+    for (t, slice) in slices.into_iter().enumerate() {
+        h = gru_step(n, slice, h, state, state_bias, &format!("step_{d}_{t}"))?;
         sequence[t] = h;
     }
     let all = n.op("stack").args("values", sequence).int("axis", 0).one(&names[2])?;
