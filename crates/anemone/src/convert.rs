@@ -1,18 +1,15 @@
 //! `convert`: a source model to a package, planned and checked.
 
-use crate::compare::{Difference, Tolerance, tensors};
-use crate::{Error, Opened, data, files, open, plan};
+use crate::check::{self, Check, Origins};
+use crate::{Error, files, open, plan};
 use anemone_ane::{Plan, Units};
-use anemone_exec::Session;
 use anemone_formats::onnx::ModelProto;
 use anemone_formats::{Error as FormatError, ErrorKind as FormatErrorKind};
 use anemone_import::{Diagnostic, Diagnostics, onnx};
 use anemone_mil::interface::FunctionInterface;
 use anemone_mil::{Function, Level, Opset, Program, Verified};
-use anemone_model::{Features, Predict};
 use anemone_package::Kept;
-use anemone_tensor::{Bytes, DType, Tensor};
-use std::collections::HashMap;
+use anemone_tensor::{Bytes, DType};
 use std::path::{Path, PathBuf};
 
 /// How to convert.
@@ -92,40 +89,6 @@ pub struct Conversion {
     pub check: Check,
 }
 
-/// The comparison of the written package with the source graph in `fp32`.
-#[derive(Clone, Debug)]
-pub enum Check {
-    /// Both were run on the same random inputs.
-    Done {
-        /// Per output.
-        outputs: Vec<Difference>,
-        /// Where the error grows first.
-        growth: Option<Growth>,
-    },
-    /// It could not be done, or was not asked for.
-    Skipped(String),
-}
-
-/// The first op after which the error is a stated share of the values.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Growth {
-    /// Kind of the op.
-    pub kind: String,
-    /// Name of the op.
-    pub name: String,
-    /// Node of the source model.
-    pub source: Option<String>,
-    /// Largest error over the largest magnitude there.
-    pub relative: f64,
-}
-
-/// Errors smaller than this share of the largest magnitude are the rounding of `fp16` (2^-11 per operation) and do
-/// not count as growth.
-pub const GROWTH_LIMIT: f64 = 1.0 / 512.0;
-
-/// Seed of the check's random inputs.
-const CHECK_SEED: u64 = 1;
-
 /// Converts an ONNX model.
 ///
 /// # Errors
@@ -148,13 +111,16 @@ pub fn convert(
     let passes = rewrite(&mut program.functions[0], options.precision);
     progress(Stage::Write);
     write(verify(&program, source)?, &output)?;
+    let origins = Origins::of(&program.functions[0]);
+    // The rewritten weights are in the package now: what follows reads them from there.
+    drop(program);
     progress(Stage::Plan);
     let written = open(&output)?;
     let function = written.function(None).map_err(|e| e.at(&output))?;
     let plan = anemone_ane::plan(function, device, options.units);
     progress(Stage::Check);
     let check = if options.check {
-        check(&original, &written, &program.functions[0])
+        check::check(&original, &written, &origins)
     } else {
         Check::Skipped("not asked for".into())
     };
@@ -239,62 +205,4 @@ fn write(program: Verified<'_>, output: &Path) -> Result<(), Error> {
     anemone_package::write(program, &Kept::default(), &mut staging)
         .map_err(|e| Error::from_cause(e).at(output))?;
     staging.finish()
-}
-
-/// Runs both on the same random inputs and compares every tensor that has the same name in both; `rewritten` is the
-/// function that was written, which still knows where its ops come from.
-fn check(source: &Program, package: &Opened, rewritten: &Function) -> Check {
-    match compare_programs(source, package, rewritten) {
-        Ok((outputs, growth)) => Check::Done { outputs, growth },
-        Err(e) => Check::Skipped(e.to_string()),
-    }
-}
-
-fn compare_programs(
-    source: &Program,
-    package: &Opened,
-    rewritten: &Function,
-) -> Result<(Vec<Difference>, Option<Growth>), Error> {
-    let source = anemone_mil::verify(source, Level::Imported).map_err(Error::from_cause)?;
-    let load =
-        |program| Session::new(program, None, &crate::run::engine_options()).map_err(Error::from_cause);
-    let (mut reference, mut actual) = (load(source)?, load(package.verified()?)?);
-    let ports = reference.inputs().to_vec();
-    let inputs: Features = ports.iter().map(|p| (p.name.clone(), data::random(p, CHECK_SEED))).collect();
-    let shared: Vec<&str> = rewritten.values().map(|(_, v)| &*v.name).collect();
-    let shared: std::collections::HashSet<&str> = shared.into_iter().collect();
-    let mut expected: HashMap<String, Tensor> = HashMap::new();
-    let outputs = reference
-        .predict_observed(&inputs, &mut |name, t| {
-            if shared.contains(name) {
-                expected.insert(name.to_owned(), t.clone());
-            }
-        })
-        .map_err(Error::from_cause)?;
-    let mut growth = None;
-    let found = actual
-        .predict_observed(&inputs, &mut |name, t| {
-            if growth.is_none()
-                && let Some(wanted) = expected.get(name)
-            {
-                let d = tensors(name, t, wanted, Tolerance { atol: 0.0, rtol: 0.0 });
-                if d.mismatch.is_none() && d.relative > GROWTH_LIMIT {
-                    growth = Some(grown(rewritten, name, d.relative));
-                }
-            }
-        })
-        .map_err(Error::from_cause)?;
-    Ok((crate::compare::compare(&found, &outputs, Tolerance { atol: 0.0, rtol: 0.0 }), growth))
-}
-
-fn grown(function: &Function, value: &str, relative: f64) -> Growth {
-    let walk = function.walk();
-    let makes = |id| function.op(id).outputs.iter().any(|&v| &*function.value(v).name == value);
-    let op = walk.iter().find(|(_, id)| makes(*id)).map(|(_, id)| function.op(*id));
-    Growth {
-        kind: op.map_or(String::new(), |op| op.kind.name().to_owned()),
-        name: value.to_owned(),
-        source: op.and_then(|op| op.origin.source.as_ref()).map(ToString::to_string),
-        relative,
-    }
 }

@@ -3,6 +3,7 @@
 //! This is the only room that opens files and chooses an engine. Nothing here knows about terminals, colours or
 //! JSON; the rooms above do.
 
+mod check;
 pub mod compare;
 mod convert;
 pub mod data;
@@ -23,7 +24,8 @@ pub use anemone_mil::Opset;
 pub use anemone_model::{DictKey, Feature, Features, Predict};
 pub use anemone_package as package;
 pub use anemone_tensor::{DType, Tensor, num};
-pub use convert::{Check, Conversion, ConvertOptions, GROWTH_LIMIT, Growth, Stage, convert};
+pub use check::{Check, GROWTH_LIMIT, Growth};
+pub use convert::{Conversion, ConvertOptions, Stage, convert};
 pub use error::Error;
 pub use inspect::{Inspection, inspect};
 pub use open::{Container, Opened, open};
