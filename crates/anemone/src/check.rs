@@ -64,7 +64,9 @@ impl Origins {
 }
 
 /// Runs both on the same random inputs, one after the other, and compares every tensor that has the same name in both.
-pub(crate) fn check(source: &Program, package: &Opened, origins: &Origins) -> Check {
+///
+/// The source is given away: its memory is free again when the package is loaded.
+pub(crate) fn check(source: Program, package: &Opened, origins: &Origins) -> Check {
     let compared = reference(source, origins).and_then(|r| against(package, &r, origins));
     match compared {
         Ok((outputs, growth)) => Check::Done { outputs, growth },
@@ -84,8 +86,8 @@ fn load(program: Verified<'_>) -> Result<Session, Error> {
     Session::new(program, None, &engine_options()).map_err(Error::from_cause)
 }
 
-fn reference(source: &Program, origins: &Origins) -> Result<Reference, Error> {
-    let verified = anemone_mil::verify(source, Level::Imported).map_err(Error::from_cause)?;
+fn reference(source: Program, origins: &Origins) -> Result<Reference, Error> {
+    let verified = anemone_mil::verify(&source, Level::Imported).map_err(Error::from_cause)?;
     let mut session = load(verified)?;
     let random = |p: &anemone_model::Port| (p.name.clone(), data::random(p, CHECK_SEED));
     let inputs: Features = session.inputs().iter().map(random).collect();

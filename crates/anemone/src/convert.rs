@@ -104,6 +104,7 @@ pub fn convert(
     progress(Stage::Import);
     let bytes = files::map(source)?;
     let imported = import(source, &bytes, options)?;
+    drop(bytes);
     let source_nodes = imported.nodes;
     let mut program = imported.program;
     let original = program.clone();
@@ -120,7 +121,7 @@ pub fn convert(
     let plan = anemone_ane::plan(function, device, options.units);
     progress(Stage::Check);
     let check = if options.check {
-        check::check(&original, &written, &origins)
+        check::check(original, &written, &origins)
     } else {
         Check::Skipped("not asked for".into())
     };
