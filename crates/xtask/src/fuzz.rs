@@ -138,7 +138,8 @@ fn one(target: &Target, binaries: &Path, work: &Path, seconds: u64) -> Result<St
         .map_err(|e| format!("cannot run {}: {e}", target.name))?;
     let text = fs::read(&log).map(|b| String::from_utf8_lossy(&b).into_owned()).unwrap_or_default();
     if status.success() {
-        return Ok(text.lines().rev().find(|l| l.starts_with('#')).unwrap_or_default().to_string());
+        let progress = text.lines().rev().find(|l| l.starts_with('#') && l.contains("cov:"));
+        return Ok(progress.unwrap_or_default().to_string());
     }
     let panic = text.lines().skip_while(|l| !l.contains("panicked at")).take(2).collect::<Vec<_>>().join(" ");
     let input = text.lines().find_map(|l| l.split("Test unit written to ").nth(1)).unwrap_or("no file");

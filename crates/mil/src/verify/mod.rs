@@ -66,6 +66,9 @@ pub fn verify(program: &Program, level: Level) -> Result<Verified<'_>, Diagnosti
     if program.functions.is_empty() {
         found.push(Diagnostic::of_program("the program has no function; give it one"));
     }
+    for message in names::key_faults(&program.attributes) {
+        found.push(Diagnostic::of_program(message));
+    }
     for function in &program.functions {
         let mut check = Check { function, level, found: &mut found };
         if !names.insert(&function.name) {
@@ -93,6 +96,7 @@ impl<'a> Check<'a, '_> {
             return;
         }
         self.names();
+        self.keys();
         self.constants();
         let function: &'a Function = self.function;
         for (_, id) in function.walk() {

@@ -1,8 +1,9 @@
 //! Names that are legal and unique where they are visible.
 
 use super::Check;
+use crate::ops::Fault;
 use crate::text::{ConstOrder, Placement, is_identifier};
-use crate::{BlockId, Name, ValueId};
+use crate::{BlockId, Literal, Name, ValueId};
 use std::collections::HashSet;
 
 impl Check<'_, '_> {
@@ -49,4 +50,48 @@ impl Check<'_, '_> {
             innermost.insert(name.clone());
         }
     }
+
+    /// Checks the keys of all attributes, and the names of ops' kinds and arguments.
+    pub(super) fn keys(&mut self) {
+        let function = self.function;
+        for message in key_faults(&function.attributes) {
+            self.fault(message);
+        }
+        let mut blocks = vec![function.body()];
+        for (_, id) in function.walk() {
+            let op = function.op(id);
+            blocks.extend(&op.blocks);
+            let mut faults = key_faults(&op.attributes);
+            faults.extend(
+                op.attributes
+                    .iter()
+                    .filter(|(key, _)| &**key == "name")
+                    .map(|_| "has an attribute `name` beside its name; remove it".to_owned()),
+            );
+            let words = op.args.iter().map(|a| &*a.param).chain([op.kind.name()]);
+            faults.extend(words.filter(|w| !is_identifier(w)).map(|w| format!("`{w}` {NO_IDENTIFIER}")));
+            for message in faults {
+                self.op_fault(op, Fault::new(message));
+            }
+        }
+        for block in blocks {
+            for message in key_faults(&function.block(block).attributes) {
+                self.fault(format!("a block: {message}"));
+            }
+        }
+    }
+}
+
+const NO_IDENTIFIER: &str = "is no MIL identifier ([A-Za-z_][A-Za-z0-9_@]*)";
+
+/// Keys that cannot be printed, or stand twice.
+pub(super) fn key_faults(attributes: &[(Name, Literal)]) -> Vec<String> {
+    let mut seen = HashSet::new();
+    let fault = |key: &Name| {
+        if !is_identifier(key) {
+            return Some(format!("attribute `{key}` {NO_IDENTIFIER}"));
+        }
+        (!seen.insert(key.clone())).then(|| format!("attribute `{key}` is there twice; remove one"))
+    };
+    attributes.iter().map(|(key, _)| key).filter_map(fault).collect()
 }
