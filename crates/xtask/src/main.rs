@@ -1,5 +1,6 @@
 //! Judges, recorders and measurements of the workspace: `cargo xtask TASK`.
 
+mod bench;
 mod ci;
 mod conformance;
 mod fidelity;
@@ -48,6 +49,7 @@ const TASKS: &[(&str, &str, &str, Task)] = &[
     }),
     ("fuzz", "[--seconds N] [TARGET [FILE]]", "feed every reader with mutated files", fuzz::run_task),
     ("picture", "", "draw the README's terminal picture, docs/convert.svg", picture::run_task),
+    ("bench", "", "measure what large models cost against bars of time and memory", bench::run_task),
     ("record", "[NAME]", "run the scripts that record expectations", record::run_task),
     ("ci", "", "everything that must hold before a change lands", ci::run_task),
 ];
