@@ -13,7 +13,7 @@ use std::path::Path;
 
 /// Bytes without pattern, the same in every run (xorshift, Marsaglia 2003), none of them the high byte of a large float.
 fn noise(count: usize, seed: u64) -> Vec<u8> {
-    let mut state = seed | 1;
+    let mut state = 2 * seed + 1;
     let mut bytes = Vec::with_capacity(count + 8);
     while bytes.len() < count {
         state ^= state << 13;
