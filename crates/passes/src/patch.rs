@@ -110,7 +110,7 @@ pub fn apply(
 ) -> Result<(), Fault> {
     let base = function.op(at).name.clone();
     let source = function.op(at).origin.source.clone();
-    let mut position = function.position(block, at).unwrap_or(0);
+    let position = function.position(block, at).unwrap_or(0);
     let consts: Vec<ValueId> = patch
         .consts
         .into_iter()
@@ -140,8 +140,8 @@ pub fn apply(
             }
         };
         let results = name_results(function, &name, types);
-        made.push(function.insert(block, position, op, results));
-        position += 1;
+        let at = position + made.len();
+        made.push(function.insert(block, at, op, results));
     }
     for (old, new) in patch.replace {
         let new = match new {
