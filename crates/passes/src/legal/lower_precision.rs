@@ -4,7 +4,8 @@
 //! y = conv(x: fp32)          x_h = cast(x, "fp16"); y_h = conv(x_h); y = cast(y_h, "fp32")
 //! ```
 //! An op stays in `fp32` when `fp16` is not in its type domain, when a finite constant of it would become infinite,
-//! when a single number that is not zero would become zero (an `x + 1e-10` before a logarithm, for instance), or when
+//! when a single number that is not zero would become zero (an `x + 1e-10`, for instance, and with it the logarithm,
+//! root or quotient that it keeps away from zero), or when
 //! a `constexpr_*` op unpacks it into an operand that must be constant, because a cast would make that a computed one.
 //! An `epsilon` too small for `fp16` is raised to the smallest positive one, 2^-24. Nested blocks stay as they are.
 
@@ -23,13 +24,19 @@ pub const NAME: &str = "lower_precision";
 pub fn run(function: &mut Function) -> usize {
     let outputs: Vec<(ValueId, Type)> =
         function.outputs().iter().map(|&v| (v, function.value(v).ty.clone())).collect();
-    let mut lowering =
-        Lowering { function, halves: HashMap::new(), singles: HashMap::new(), lowered: HashSet::new() };
+    let mut lowering = Lowering {
+        function,
+        halves: HashMap::new(),
+        singles: HashMap::new(),
+        lowered: HashSet::new(),
+        guarded: HashSet::new(),
+    };
     let mut lowered = 0;
     for id in lowering.function.block(lowering.function.body()).ops.clone() {
         if lowering.can_lower(id) && lowering.lower(id) {
             lowered += 1;
         } else {
+            lowering.guard(id);
             lowering.keep(id);
         }
     }
@@ -48,7 +55,13 @@ struct Lowering<'f> {
     singles: HashMap<ValueId, ValueId>,
     /// Values that have become `fp16`.
     lowered: HashSet<ValueId>,
+    /// Values that a number too small for `fp16` keeps away from zero.
+    guarded: HashSet<ValueId>,
 }
+
+/// Operands whose zeros make a result infinite or no number.
+const SINGULAR: &[(&str, &str)] =
+    &[("inverse", "x"), ("log", "x"), ("pow", "x"), ("real_div", "y"), ("rsqrt", "x"), ("sqrt", "x")];
 
 fn dtype_of(function: &Function, v: ValueId) -> Option<DType> {
     function.value(v).ty.tensor().map(|t| t.dtype)
@@ -66,6 +79,7 @@ impl Lowering<'_> {
             .chain(op.outputs.iter().copied())
             .any(|v| matches!(dtype_of(f, v), Some(DType::F32 | DType::F16)));
         touches_floats
+            && !self.relies_on_guard(op)
             && op.args.iter().all(|arg| {
                 let param = site.version.param(&arg.param);
                 let accepts = param.is_none_or(|p| {
@@ -78,6 +92,21 @@ impl Lowering<'_> {
                     accepts && (!constant || f.constant(v).is_some()) && self.constant_fits(op, &arg.param, v)
                 })
             })
+    }
+
+    /// True for an op that zeros harm, on a value that is kept away from zero in `fp32` alone.
+    fn relies_on_guard(&self, op: &Op) -> bool {
+        let harmed = SINGULAR.iter().filter(|(kind, _)| op.is(kind));
+        harmed.filter_map(|(_, param)| op.value(param)).any(|v| self.guarded.contains(&v))
+    }
+
+    /// Remembers the results of an op that stays in `fp32` for its constants; a root of them is as delicate.
+    fn guard(&mut self, id: OpId) {
+        let op = self.function.op(id);
+        let tiny = op.args.iter().any(|a| a.values.iter().any(|&v| !self.constant_fits(op, &a.param, v)));
+        if tiny || op.is("sqrt") && self.relies_on_guard(op) {
+            self.guarded.extend(op.outputs.iter().copied());
+        }
     }
 
     /// True unless a constant loses its meaning in `fp16`.
