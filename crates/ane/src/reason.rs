@@ -59,7 +59,11 @@ impl Reasons<'_> {
         let run = self.around(index, |i| self.estimates[i].ane.is_some());
         let on_ane = self.path.chosen[run.clone()].contains(&Backend::Ane);
         if on_ane {
-            let more = ms(self.path.ane_penalty(index));
+            let penalty = self.path.ane_penalty(index);
+            if penalty.abs() <= TIE {
+                return "eligible; on the ANE the whole would cost as much".to_owned();
+            }
+            let more = ms(penalty);
             return format!("eligible, but on the ANE the whole would cost {more} ms more");
         }
         let (saving, toll) = (self.saving(&run), ms(self.toll(&run)));

@@ -1,7 +1,7 @@
 //! Plans of small programs built by hand; expected numbers are those of the recorded estimates.
 
 use anemone_ane::{Device, Plan, Unit, Units, plan};
-use anemone_mil::{Builder, DType, Opset, TensorType, ValueId};
+use anemone_mil::{Builder, DType, Opset, Tensor, TensorType, ValueId, Weight};
 
 fn m4() -> &'static Device {
     Device::named("m4").expect("known")
@@ -56,4 +56,78 @@ fn units_limit_what_is_listed() {
     assert_eq!(listed(Units::CpuOnly), [Unit::Cpu]);
     let notes = plan(&function, m4(), Units::All).notes;
     assert!(notes.iter().any(|n| n.contains("GPU")), "{notes:?}");
+}
+
+/// Whether the ANE takes the one op that `build` makes, and the deciding fact.
+fn taken(build: impl FnOnce(&mut Builder) -> ValueId) -> (bool, &'static str) {
+    let mut b = Builder::new("main", Opset::Ios18);
+    let y = build(&mut b);
+    b.output(y);
+    let plan = plan(&b.finish(), m4(), Units::CpuAndNe);
+    (plan.ops[0].supported.contains(&Unit::Ane), plan.ops[0].facts[0].id)
+}
+
+fn conv(height: usize, width: usize) -> (bool, &'static str) {
+    taken(|b| {
+        let x = b.input("x", TensorType::new(DType::F16, [1, 8, 96, 96]));
+        let weight = Tensor::zeros(DType::F16, [8, 8, height, width]).expect("fits");
+        let weight = b.constant("w", Weight::of(&weight));
+        b.op("conv").arg("x", x).arg("weight", weight).one("y").expect("fits")
+    })
+}
+
+#[test]
+fn convolution_kernels_end_at_15_wide_and_31_high() {
+    assert_eq!(conv(15, 15), (true, "ane-taken"));
+    assert_eq!(conv(1, 15), (true, "ane-taken"));
+    assert_eq!(conv(1, 16), (false, "ane-conv-width"));
+    assert_eq!(conv(31, 1), (true, "ane-taken"));
+    assert_eq!(conv(32, 1), (false, "ane-conv-height"));
+    assert_eq!(conv(16, 16), (true, "ane-conv-16x16"));
+    assert_eq!(conv(17, 17), (false, "ane-conv-width"));
+}
+
+#[test]
+fn max_pool_kernels_are_1_to_8_or_32_wide() {
+    let pool = |height: i32, width: i32| {
+        taken(|b| {
+            let x = b.input("x", TensorType::new(DType::F16, [1, 8, 96, 96]));
+            let op = b.op("max_pool").arg("x", x).ints("kernel_sizes", &[height, width]);
+            op.ints("strides", &[1, 1]).str("pad_type", "valid").one("y").expect("fits")
+        })
+    };
+    assert!(pool(8, 8).0 && pool(9, 1).0 && pool(1, 32).0);
+    assert_eq!(pool(1, 9), (false, "ane-max-pool-width"));
+    assert_eq!(pool(33, 33), (false, "ane-max-pool-width"));
+}
+
+#[test]
+fn a_row_of_matmul_ends_at_64_kib() {
+    let matmul = |inner: usize| {
+        taken(|b| {
+            let x = b.input("x", TensorType::new(DType::F16, [1, 16, inner]));
+            let y = b.input("y", TensorType::new(DType::F16, [1, inner, 16]));
+            b.op("matmul").arg("x", x).arg("y", y).one("z").expect("fits")
+        })
+    };
+    assert_eq!(matmul(32768), (true, "ane-taken"));
+    assert_eq!(matmul(40000), (false, "ane-matmul-inner"));
+}
+
+#[test]
+fn an_op_that_nothing_is_known_of_is_said_to_be_unknown() {
+    let mut f = anemone_mil::Function::new("main", Opset::Ios18);
+    let x = f.add_input("x", TensorType::new(DType::F16, [4]));
+    let mut op = anemone_mil::Op::new(anemone_mil::OpKind::named("from_tomorrow"), "y");
+    op.set_arg("x", vec![x]);
+    let body = f.body();
+    f.append(body, op, vec![("y".into(), TensorType::new(DType::F16, [4]).into())]);
+    let plan = plan(&f, m4(), Units::All);
+    let op = &plan.ops[0];
+    assert_eq!(
+        (op.supported.as_slice(), op.unknown.as_slice()),
+        (&[Unit::Cpu][..], &[Unit::Gpu, Unit::Ane][..])
+    );
+    assert!(op.uncertain && op.estimate.is_none());
+    assert!(plan.notes.iter().any(|n| n.contains("from_tomorrow")), "{:?}", plan.notes);
 }

@@ -133,10 +133,10 @@ static PAD: Fact = Fact {
 
 /// Rules of the ANE.
 pub(super) static RULES: &[Rule] = &[
-    Rule { fact: &REFUSED, check: |s, _| listed(s, ops::REFUSED, Ruling::no, "the ANE refuses every") },
+    Rule { fact: &REFUSED, check: |s, _| listed(s, ops::REFUSED, Ruling::no, "it takes no") },
     Rule {
         fact: &REFUSED_ELSEWHERE,
-        check: |s, _| listed(s, ops::REFUSED_ELSEWHERE, Ruling::no, "even a newer chip's ANE refuses every"),
+        check: |s, _| listed(s, ops::REFUSED_ELSEWHERE, Ruling::no, "even a newer chip's takes no"),
     },
     Rule { fact: &INT32, check: int32 },
     Rule { fact: &FP32, check: fp32 },
