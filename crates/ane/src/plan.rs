@@ -9,7 +9,7 @@ use crate::reason::{Reasons, ms};
 use crate::segment::{self, Path, TIE};
 use crate::units::{Unit, Units};
 use anemone_mil::ops::Site;
-use anemone_mil::{Function, Op, OpId, Uses};
+use anemone_mil::{Function, Op, OpId, Uses, VerifiedFunction};
 use anemone_tensor::num::f64_of_usize;
 use std::ops::Range;
 
@@ -88,7 +88,8 @@ struct Candidate {
 /// Plans a function for a device.
 ///
 /// Nested blocks run where the op that holds them runs. Symbolic extents count as 1 and are noted.
-pub fn plan(function: &Function, device: &'static Device, units: Units) -> Plan {
+pub fn plan(function: VerifiedFunction<'_>, device: &'static Device, units: Units) -> Plan {
+    let function = function.function();
     let uses = Uses::of(function);
     let body = &function.block(function.body()).ops;
     let planned = body.iter().copied().filter(|&id| !is_load_time(function.op(id)));

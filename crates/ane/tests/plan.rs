@@ -1,10 +1,21 @@
 //! Plans of small programs built by hand; expected numbers are those of the recorded estimates.
 
 use anemone_ane::{Device, Plan, Unit, Units, plan};
-use anemone_mil::{Builder, DType, Opset, Tensor, TensorType, ValueId, Weight};
+use anemone_mil::text::plain_interface;
+use anemone_mil::{
+    Builder, DType, Function, Level, Opset, Program, Tensor, TensorType, ValueId, Weight, verify,
+};
 
 fn m4() -> &'static Device {
     Device::named("m4").expect("known")
+}
+
+/// The plan of a function that the verifier has seen.
+fn planned(function: Function, units: Units) -> Plan {
+    let interface = plain_interface(std::slice::from_ref(&function));
+    let program = Program::new(function, interface);
+    let verified = verify(&program, Level::Imported).expect("well formed");
+    plan(verified.function(None).expect("one function"), m4(), units)
 }
 
 /// One `relu` of the given type.
@@ -13,7 +24,7 @@ fn relu(dtype: DType, dims: &[usize]) -> Plan {
     let x = b.input("x", TensorType::new(dtype, dims.iter().copied()));
     let y: ValueId = b.op("relu").arg("x", x).one("relu_0").expect("any float");
     b.output(y);
-    plan(&b.finish(), m4(), Units::CpuAndNe)
+    planned(b.finish(), Units::CpuAndNe)
 }
 
 #[test]
@@ -50,11 +61,11 @@ fn units_limit_what_is_listed() {
     let y = b.op("relu").arg("x", x).one("relu_0").expect("any float");
     b.output(y);
     let function = b.finish();
-    let listed = |units| plan(&function, m4(), units).ops[0].supported.clone();
+    let listed = |units| planned(function.clone(), units).ops[0].supported.clone();
     assert_eq!(listed(Units::All), [Unit::Cpu, Unit::Gpu, Unit::Ane]);
     assert_eq!(listed(Units::CpuAndGpu), [Unit::Cpu, Unit::Gpu]);
     assert_eq!(listed(Units::CpuOnly), [Unit::Cpu]);
-    let notes = plan(&function, m4(), Units::All).notes;
+    let notes = planned(function, Units::All).notes;
     assert!(notes.iter().any(|n| n.contains("GPU")), "{notes:?}");
 }
 
@@ -63,7 +74,7 @@ fn taken(build: impl FnOnce(&mut Builder) -> ValueId) -> (bool, &'static str) {
     let mut b = Builder::new("main", Opset::Ios18);
     let y = build(&mut b);
     b.output(y);
-    let plan = plan(&b.finish(), m4(), Units::CpuAndNe);
+    let plan = planned(b.finish(), Units::CpuAndNe);
     (plan.ops[0].supported.contains(&Unit::Ane), plan.ops[0].facts[0].id)
 }
 
@@ -122,7 +133,7 @@ fn an_op_that_nothing_is_known_of_is_said_to_be_unknown() {
     op.set_arg("x", vec![x]);
     let body = f.body();
     f.append(body, op, vec![("y".into(), TensorType::new(DType::F16, [4]).into())]);
-    let plan = plan(&f, m4(), Units::All);
+    let plan = planned(f, Units::All);
     let op = &plan.ops[0];
     assert_eq!(
         (op.supported.as_slice(), op.unknown.as_slice()),

@@ -1,6 +1,7 @@
 //! Plans of packages against what Core ML planned for them on an M4.
 
 use anemone_ane::{Device, Plan, Units, plan};
+use anemone_mil::{Level, verify};
 use anemone_package::Files;
 use serde_json::Value;
 use std::fs;
@@ -35,7 +36,8 @@ fn plans(label: &Value) -> Vec<(Plan, Vec<Value>)> {
     let mut content = Files::new();
     files(&root, &root, &mut content);
     let package = anemone_package::read(&content).unwrap_or_else(|e| panic!("{id}: {e}"));
-    let function = package.program.default_function().expect("a function");
+    let verified = verify(&package.program, Level::Imported).unwrap_or_else(|e| panic!("{id}: {e}"));
+    let function = verified.function(None).expect("a function");
     let m4 = Device::named("m4").expect("known");
     let recorded = |(name, units)| {
         let records = label["plans"].get(name)?.as_array()?.clone();

@@ -4,7 +4,7 @@ use crate::compare::{Difference, Tolerance, compare, tensors};
 use crate::run::engine_options;
 use crate::{Error, Opened, data};
 use anemone_exec::Session;
-use anemone_mil::{Function, Level, Program, Verified};
+use anemone_mil::{Function, Level, Program, VerifiedFunction};
 use anemone_model::{Features, Predict};
 use anemone_tensor::Tensor;
 use std::collections::HashMap;
@@ -82,13 +82,14 @@ struct Reference {
     inner: HashMap<String, Tensor>,
 }
 
-fn load(program: Verified<'_>) -> Result<Session, Error> {
-    Session::new(program, None, &engine_options()).map_err(Error::from_cause)
+fn load(function: VerifiedFunction<'_>) -> Result<Session, Error> {
+    Session::new(function, &engine_options()).map_err(Error::from_cause)
 }
 
 fn reference(source: Program, origins: &Origins) -> Result<Reference, Error> {
     let verified = anemone_mil::verify(&source, Level::Imported).map_err(Error::from_cause)?;
-    let mut session = load(verified)?;
+    let function = verified.function(None).ok_or_else(|| Error::new("the source has no function"))?;
+    let mut session = load(function)?;
     let random = |p: &anemone_model::Port| (p.name.clone(), data::random(p, CHECK_SEED));
     let inputs: Features = session.inputs().iter().map(random).collect();
     let mut inner = HashMap::new();
@@ -106,7 +107,7 @@ fn against(
     origins: &Origins,
 ) -> Result<(Vec<Difference>, Option<Growth>), Error> {
     let mut growth = None;
-    let found = load(package.verified()?)?.predict_observed(&reference.inputs, &mut |name, t| {
+    let found = load(package.verified(None)?)?.predict_observed(&reference.inputs, &mut |name, t| {
         let Some(wanted) = reference.inner.get(name).filter(|_| growth.is_none()) else { return };
         let d = tensors(name, t, wanted, EXACT);
         if d.mismatch.is_none() && d.relative > GROWTH_LIMIT {

@@ -117,7 +117,7 @@ pub fn convert(
     drop(program);
     progress(Stage::Plan);
     let written = open(&output)?;
-    let function = written.function(None).map_err(|e| e.at(&output))?;
+    let function = written.verified(None).map_err(|e| e.at(&output))?;
     let plan = anemone_ane::plan(function, device, options.units);
     progress(Stage::Check);
     let check = if options.check {

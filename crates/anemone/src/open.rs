@@ -1,7 +1,7 @@
 //! Opens whatever holds a program: a package, a compiled model, or MIL text.
 
 use crate::{Error, files};
-use anemone_mil::{Level, Program, Verified};
+use anemone_mil::{Level, Program, VerifiedFunction};
 use anemone_package::{Kept, Package};
 use std::path::Path;
 
@@ -64,13 +64,15 @@ pub fn open(path: &Path) -> Result<Opened, Error> {
 }
 
 impl Opened {
-    /// The program with the verifier's ticket, which engines and planner ask for.
+    /// The function of that name, or the default one, with the verifier's ticket, which engines and planner ask for.
     ///
     /// # Errors
-    /// When the program is faulty; all faults are listed.
-    pub fn verified(&self) -> Result<Verified<'_>, Error> {
-        anemone_mil::verify(&self.program, Level::Imported)
-            .map_err(|faults| Error::new(format!("the program has {} faults:\n{faults}", faults.count())))
+    /// When the program is faulty (all faults are listed), or there is no such function.
+    pub fn verified(&self, name: Option<&str>) -> Result<VerifiedFunction<'_>, Error> {
+        let verified = anemone_mil::verify(&self.program, Level::Imported)
+            .map_err(|faults| Error::new(format!("the program has {} faults:\n{faults}", faults.count())))?;
+        self.function(name)?;
+        verified.function(name).ok_or_else(|| Error::new("has no function"))
     }
 
     /// The function of that name, or the default one.

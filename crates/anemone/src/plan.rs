@@ -11,7 +11,7 @@ use std::path::Path;
 pub fn plan(path: &Path, function: Option<&str>, device: &str, units: Units) -> Result<Plan, Error> {
     let device = device_named(device)?;
     let opened = open(path)?;
-    let function = opened.function(function).map_err(|e| e.at(path))?;
+    let function = opened.verified(function).map_err(|e| e.at(path))?;
     Ok(anemone_ane::plan(function, device, units))
 }
 

@@ -39,10 +39,9 @@ impl Model {
     /// # Errors
     /// When the program is faulty or has no such function.
     pub fn of(opened: &Opened, function: Option<&str>) -> Result<Model, Error> {
-        let verified = opened.verified()?;
-        let session = Session::new(verified, function, &engine_options()).map_err(Error::from_cause)?;
-        let name = opened.function(function)?.name.clone();
-        let described = opened.program.interface.function(&name).cloned();
+        let verified = opened.verified(function)?;
+        let session = Session::new(verified, &engine_options()).map_err(Error::from_cause)?;
+        let described = opened.program.interface.function(&verified.name).cloned();
         Ok(Model { session, interface: described.unwrap_or_default() })
     }
 

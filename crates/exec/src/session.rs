@@ -4,7 +4,7 @@ use crate::plan::Plan;
 use crate::pool::Pool;
 use crate::specialise::{FOLD_ALL, is_static, specialise};
 use anemone_mil::eval;
-use anemone_mil::{Dim, Function, Literal, Name, Tensor, Verified, fold_constants};
+use anemone_mil::{Dim, Function, Literal, Name, Tensor, VerifiedFunction, fold_constants};
 use anemone_model::{DictKey, Feature, Features, Observer, Port, Predict, PredictError};
 use std::collections::{BTreeMap, HashMap};
 
@@ -28,24 +28,12 @@ pub struct Session {
 }
 
 impl Session {
-    /// Loads a function of a verified program, the default one when none is named: unpacks its weights and folds what
-    /// is constant.
+    /// Loads a function of a verified program: unpacks its weights and folds what is constant.
     ///
     /// # Errors
-    /// When there is no such function, a weight is missing, or an op is not one that the op table knows.
-    pub fn new(
-        program: Verified<'_>,
-        function: Option<&str>,
-        options: &Options,
-    ) -> Result<Session, PredictError> {
-        let found = match function {
-            Some(name) => program.program().function(name),
-            None => program.program().default_function(),
-        };
-        let names = || program.functions.iter().map(|f| f.name.to_string()).collect::<Vec<_>>();
-        let none =
-            || PredictError::Load(format!("there is no function {function:?}; there are {:?}", names()));
-        let mut function = found.ok_or_else(none)?.clone();
+    /// When a weight is missing, or an op is not one that the op table knows.
+    pub fn new(function: VerifiedFunction<'_>, options: &Options) -> Result<Session, PredictError> {
+        let mut function = function.function().clone();
         check_loadable(&function)?;
         fold_constants(&mut function, FOLD_ALL);
         let port = |v: &anemone_mil::ValueId| {

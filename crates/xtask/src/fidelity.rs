@@ -4,6 +4,7 @@
 //! `--cases` names a folder where the archive is unpacked already.
 
 use anemone_ane::{Device, Estimate, Plan, Unit, Units, plan};
+use anemone_mil::{Level, verify};
 use anemone_package::Files;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -128,7 +129,8 @@ impl Report {
         let device = Device::named("m4").map_err(|e| e.to_string())?;
         let files = package_files(&cases.join(format!("{id}.mlpackage")))?;
         let package = anemone_package::read(&files).map_err(|e| format!("{id}: {e}"))?;
-        let function = package.program.default_function().ok_or_else(|| format!("{id} has no function"))?;
+        let verified = verify(&package.program, Level::Imported).map_err(|e| format!("{id}: {e}"))?;
+        let function = verified.function(None).ok_or_else(|| format!("{id} has no function"))?;
         let settings = [("CPU_AND_NE", Units::CpuAndNe), ("ALL", Units::All)];
         for (name, units) in settings {
             let Some(recorded) = label["plans"][name].as_array() else { continue };

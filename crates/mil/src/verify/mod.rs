@@ -47,6 +47,36 @@ impl<'a> Verified<'a> {
     }
 }
 
+impl<'a> Verified<'a> {
+    /// The function of that name, or the one that runs when none is named.
+    pub fn function(&self, name: Option<&str>) -> Option<VerifiedFunction<'a>> {
+        let found = match name {
+            Some(name) => self.program.function(name),
+            None => self.program.default_function(),
+        };
+        found.map(VerifiedFunction)
+    }
+}
+
+/// A function of a program that passed [`verify`]: what planners and engines ask for.
+#[derive(Clone, Copy, Debug)]
+pub struct VerifiedFunction<'a>(&'a Function);
+
+impl<'a> VerifiedFunction<'a> {
+    /// The function, for as long as its program is borrowed.
+    pub fn function(&self) -> &'a Function {
+        self.0
+    }
+}
+
+impl Deref for VerifiedFunction<'_> {
+    type Target = Function;
+
+    fn deref(&self) -> &Function {
+        self.0
+    }
+}
+
 impl Deref for Verified<'_> {
     type Target = Program;
 
