@@ -2,7 +2,7 @@
 
 use crate::arena::{Arena, Lifetime, Span, place};
 use crate::kernels::elementwise::round_to_half;
-use crate::lower::{self, Io, Kernel, Lowered};
+use crate::lower::{self, Io, Kernel, Lowered, constant_tensor};
 use crate::pool::Pool;
 use anemone_mil::eval::EvalSite;
 use anemone_mil::ops::Site;
@@ -371,9 +371,4 @@ impl std::fmt::Debug for Plan {
         });
         f.debug_list().entries(kinds).finish()
     }
-}
-
-/// The numbers of a constant value.
-pub(crate) fn constant_tensor(function: &Function, value: ValueId) -> Option<Tensor> {
-    function.constant(value)?.literal().ok()?.as_tensor().cloned()
 }

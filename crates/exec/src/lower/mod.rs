@@ -107,7 +107,7 @@ impl Lowering<'_> {
 
     /// The numbers of a constant value.
     fn constant(&self, v: ValueId) -> Option<Tensor> {
-        crate::plan::constant_tensor(self.site.function, v)
+        constant_tensor(self.site.function, v)
     }
 
     /// The numbers of a constant operand; `None` when it is left out or computed.
@@ -177,4 +177,9 @@ pub(crate) fn fusable(function: &Function, uses: &Uses, id: OpId) -> Option<OpId
     let same_type = function.value(*site.op.outputs.first()?).ty == function.value(result).ty;
     let fits = same_type && site.op.value("x") == Some(result) && elementwise::activation(&site).is_some();
     fits.then_some(next)
+}
+
+/// The numbers of a constant value.
+pub(crate) fn constant_tensor(function: &Function, value: ValueId) -> Option<Tensor> {
+    function.constant(value)?.literal().ok()?.as_tensor().cloned()
 }

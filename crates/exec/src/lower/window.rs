@@ -6,6 +6,7 @@ use crate::kernels::conv::{ConvGeometry, ConvPlan};
 use crate::kernels::conv_transpose::ConvTransposePlan;
 use crate::kernels::pool2d::{Divisor, PoolKind, PoolPlan};
 use crate::pool::Pool;
+use anemone_mil::ValueId;
 use anemone_mil::ops::{self, Conv, ConvTranspose};
 
 impl Kernel for ConvPlan {
@@ -22,14 +23,23 @@ impl Kernel for ConvPlan {
     }
 }
 
+/// Weight and bias, which must be constant.
+fn constants(
+    l: &Lowering<'_>,
+    weight: ValueId,
+    bias: Option<ValueId>,
+) -> Option<(Vec<f32>, Option<Vec<f32>>)> {
+    let numbers = |v| l.constant(v).map(|t| t.to_f32s());
+    match bias {
+        Some(b) => Some((numbers(weight)?, Some(numbers(b)?))),
+        None => Some((numbers(weight)?, None)),
+    }
+}
+
 /// `conv` with constant weight and bias.
 pub(super) fn conv(l: &Lowering<'_>) -> Option<Lowered> {
     let view = Conv::of(&l.site).ok()?;
-    let weight = l.constant(view.weight)?;
-    let bias = match view.bias {
-        Some(b) => Some(l.constant(b)?.to_f32s()),
-        None => None,
-    };
+    let (weight, bias) = constants(l, view.weight, view.bias)?;
     let (x, out) = (l.shape(view.x)?, l.result_shape()?);
     let w = &view.window;
     let before: Vec<usize> = view.pads?.iter().map(|p| p.0).collect();
@@ -37,7 +47,7 @@ pub(super) fn conv(l: &Lowering<'_>) -> Option<Lowered> {
     let geometry =
         ConvGeometry { batch: x[0], channels_in: x[1], channels_out: out[1], groups: view.groups, window };
     let isa = l.pool.isa();
-    let plan = ConvPlan::new(geometry, &weight.to_f32s(), bias.as_deref(), l.activation, isa).ok()?;
+    let plan = ConvPlan::new(geometry, &weight, bias.as_deref(), l.activation, isa).ok()?;
     let kernel = Box::new(plan.rounded_to_half(l.half()));
     Some(Lowered::Kernel { kernel, reads: vec![view.x] })
 }
@@ -59,11 +69,7 @@ impl Kernel for ConvTransposePlan {
 /// `conv_transpose` with constant weight and bias: the geometry is that of the convolution whose gradient it is.
 pub(super) fn conv_transpose(l: &Lowering<'_>) -> Option<Lowered> {
     let view = ConvTranspose::of(&l.site).ok()?;
-    let weight = l.constant(view.weight)?;
-    let bias = match view.bias {
-        Some(b) => Some(l.constant(b)?.to_f32s()),
-        None => None,
-    };
+    let (weight, bias) = constants(l, view.weight, view.bias)?;
     let (x, out) = (l.shape(view.x)?, l.result_shape()?);
     let w = &view.window;
     // Only explicit padding says by itself how much is cut off in front.
@@ -73,8 +79,7 @@ pub(super) fn conv_transpose(l: &Lowering<'_>) -> Option<Lowered> {
     let geometry =
         ConvGeometry { batch: x[0], channels_in: out[1], channels_out: x[1], groups: view.groups, window };
     let isa = l.pool.isa();
-    let plan =
-        ConvTransposePlan::new(geometry, &weight.to_f32s(), bias.as_deref(), l.activation, isa).ok()?;
+    let plan = ConvTransposePlan::new(geometry, &weight, bias.as_deref(), l.activation, isa).ok()?;
     let kernel = Box::new(plan.rounded_to_half(l.half()));
     Some(Lowered::Kernel { kernel, reads: vec![view.x] })
 }
