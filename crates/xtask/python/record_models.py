@@ -42,7 +42,7 @@ def narrow(a):
     a = np.asarray(a)
     if a.dtype in (np.int64, np.uint8, np.int8, np.bool_):
         a = a.astype(np.int32)
-    return np.ascontiguousarray(a)
+    return a.copy(order="C")
 
 
 def generator(name):

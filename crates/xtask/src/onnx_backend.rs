@@ -1,9 +1,10 @@
 //! How much of ONNX is imported: ONNX's own backend tests, imported, run and compared.
 //!
 //! `cargo xtask onnx-backend [--data DIR] [--python PATH] [--only TEXT] [--verbose] [--target ios18]
-//! [--write]`: `DIR` holds what
+//! [--write] [--passing FILE]`: `DIR` holds what
 //! `python/dump_onnx_node_tests.py` writes, and is made when it is not given. `--only` runs the cases whose name
-//! contains the text, `--verbose` prints every case that does not pass, `--write` renews `docs/status-onnx.md`.
+//! contains the text, `--verbose` prints every case that does not pass, `--write` renews `docs/status-onnx.md`,
+//! `--passing` writes the names of the cases that pass, from which `python/record_import_cases.py` chooses.
 //!
 //! `cargo xtask onnx-backend --models DIR [--verbose]`: runs the cases of `DIR/index.json`, as
 //! `python/record_models.py` writes them.
@@ -63,6 +64,7 @@ pub fn run(args: &[String]) -> Result<(), String> {
     // A panic is a failure of its case; its message would only be noise here.
     std::panic::set_hook(Box::new(|_| {}));
     let mut report = Report::default();
+    let mut passing = Vec::new();
     for case in cases {
         let (name, op) = (text(case, "name")?, text(case, "op")?);
         if name.contains(only) {
@@ -70,6 +72,7 @@ pub fn run(args: &[String]) -> Result<(), String> {
             match &verdict {
                 Verdict::Fail(why) if flag("--verbose") => println!("{name} ({op}) differs: {why}"),
                 Verdict::Unsupported(why) if flag("--verbose") => println!("{name} ({op}) refused: {why}"),
+                Verdict::Pass | Verdict::PassConstant => passing.push(name),
                 _ => {}
             }
             report.add(op, verdict);
@@ -78,6 +81,9 @@ pub fn run(args: &[String]) -> Result<(), String> {
     let _ = std::panic::take_hook();
     let version = index["onnx"].as_str().unwrap_or("?");
     print!("{}", report.text());
+    if let Some(file) = option("--passing") {
+        fs::write(file, passing.join("\n")).map_err(|e| format!("{file}: {e}"))?;
+    }
     if flag("--write") {
         fs::write(STATUS, report.markdown(version)).map_err(|e| format!("{STATUS}: {e}"))?;
     }
@@ -250,7 +256,7 @@ fn outputs(
 /// In a type that a program's inputs have.
 fn wide(t: &Tensor) -> Tensor {
     match t.dtype() {
-        d if d.is_int() => t.cast(DType::I32),
+        d if d.is_int() || d == DType::Bool => t.cast(DType::I32),
         DType::F64 | DType::Bf16 | DType::F8E4M3 | DType::F8E5M2 => t.cast(DType::F32),
         _ => t.clone(),
     }

@@ -19,6 +19,9 @@ use std::collections::{HashMap, HashSet};
 /// Arithmetic on shapes and the like is done at once, up to this many elements; larger results stay computed.
 const FOLD: FoldLimits = FoldLimits { constexpr: false, max_elements: 1 << 14 };
 
+/// Largest extent of an input: MIL counts in `int32`.
+const MAX_EXTENT: usize = (1 << 31) - 1;
+
 /// The names of one graph.
 #[derive(Default)]
 struct Scope<'m> {
@@ -109,14 +112,7 @@ impl<'m> Importer<'m> {
         for info in given {
             match self.input_type(info) {
                 Ok(ty) => {
-                    let v = self.builder.input(&info.name, ty);
-                    let name = self.builder.function().value(v).name.clone();
-                    if *name != *info.name {
-                        self.note(
-                            format!("input `{}`", info.name),
-                            format!("is called `{name}` in the package, as Core ML wants identifiers"),
-                        );
-                    }
+                    let v = self.input(info, ty);
                     self.note_source_type(v, info);
                     self.bind(&info.name, v);
                 }
@@ -126,6 +122,25 @@ impl<'m> Importer<'m> {
                 }
             }
         }
+    }
+
+    /// Adds an input of the function; booleans come in as `int32`, as Core ML has no boolean inputs.
+    fn input(&mut self, info: &ValueInfoProto, ty: TensorType) -> ValueId {
+        let boolean = ty.dtype == DType::Bool;
+        let ty = if boolean { ty.with_dtype(DType::I32) } else { ty };
+        let v = self.builder.input(&info.name, ty);
+        let name = self.builder.function().value(v).name.clone();
+        let place = format!("input `{}`", info.name);
+        if *name != *info.name {
+            self.note(&place, format!("is called `{name}` in the package, as Core ML wants identifiers"));
+        }
+        if !boolean {
+            return v;
+        }
+        self.note(&place, "is int32 in the package, as Core ML has no boolean inputs; 0 is false");
+        let cast =
+            self.builder.op("cast").arg("x", v).str("dtype", "bool").one(&format!("{}_bool", info.name));
+        cast.unwrap_or(v)
     }
 
     /// The declared type of an input, its free dims fixed where the options say so.
@@ -145,7 +160,11 @@ impl<'m> Importer<'m> {
         for (axis, d) in shape.dim.iter().enumerate() {
             dims.push(match &d.value {
                 Some(DimensionValue::Value(n)) if *n >= 0 => {
-                    Dim::Known(usize::try_from(*n).map_err(|_| format!("dim {axis} is {n}"))?)
+                    let extent = usize::try_from(*n).ok().filter(|&n| n <= MAX_EXTENT);
+                    Dim::Known(
+                        extent
+                            .ok_or_else(|| format!("dim {axis} is {n}, but must be at most {MAX_EXTENT}"))?,
+                    )
                 }
                 Some(DimensionValue::Param(p)) if !p.is_empty() && p != "?" => Dim::Symbol(p.as_str().into()),
                 // Some exporters write -1 or nothing for a free dim.

@@ -5,9 +5,10 @@ use super::table;
 use anemone_formats::onnx::{AttributeProto, GraphProto, NodeProto, TensorProto};
 use anemone_mil::ops::Fault;
 use anemone_mil::{DType, Dim, FoldLimits, OpBuilder, Tensor, TensorType, ValueId};
+use anemone_tensor::num;
 
 /// What is computed at once when it must be constant.
-const KNOWN: FoldLimits = FoldLimits { constexpr: false, max_elements: 1 << 26 };
+const KNOWN: FoldLimits = FoldLimits { constexpr: false, max_elements: 1 << 24 };
 
 /// A node that is being translated.
 pub(super) struct Node<'n, 'm> {
@@ -256,6 +257,29 @@ pub(super) fn int32(v: i64) -> Result<i32, Fault> {
     Ok(i32::try_from(v.clamp(i64::from(i32::MIN), i64::from(i32::MAX))).unwrap_or(i32::MAX))
 }
 
+/// Most elements of a constant that the importer makes itself.
+const MAX_MADE: usize = 1 << 26;
+
+/// Number of elements of a shape.
+///
+/// # Errors
+/// When it is beyond what memory can address.
+pub(super) fn volume(shape: &[usize]) -> Result<usize, Fault> {
+    num::element_count(shape)
+        .ok_or_else(|| Fault::new(format!("{shape:?} has more elements than memory can address")))
+}
+
+/// Number of elements of a constant that is about to be made.
+///
+/// # Errors
+/// When it is too large to be made while importing.
+pub(super) fn room(shape: &[usize]) -> Result<usize, Fault> {
+    volume(shape)?;
+    num::element_count(shape).filter(|&n| n <= MAX_MADE).ok_or_else(|| {
+        Fault::new(format!("a constant of shape {shape:?} would be too large to be made while importing"))
+    })
+}
+
 /// A list of `int32`.
 pub(super) fn int32s(values: &[i64]) -> Result<Vec<i32>, Fault> {
     values.iter().map(|&v| int32(v)).collect()
@@ -265,6 +289,6 @@ pub(super) fn int32s(values: &[i64]) -> Result<Vec<i32>, Fault> {
 pub(super) fn axis(value: i64, rank: usize) -> Result<usize, Fault> {
     let wide = i64::try_from(rank).unwrap_or(i64::MAX);
     let front = if value < 0 { value + wide } else { value };
-    let inside = usize::try_from(front).ok().filter(|&a| a < rank.max(1));
+    let inside = usize::try_from(front).ok().filter(|&a| a < rank);
     inside.ok_or_else(|| Fault::new(format!("axis {value} is out of range for a tensor of {rank} dims")))
 }

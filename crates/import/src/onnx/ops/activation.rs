@@ -1,6 +1,6 @@
 //! Activations and what is made of them.
 
-use crate::onnx::node::{Done, Node, axis, int32};
+use crate::onnx::node::{Done, Node, axis, int32, volume};
 use anemone_mil::ops::Fault;
 use anemone_mil::{Dim, ValueId};
 use anemone_tensor::num::i64_of;
@@ -250,8 +250,8 @@ pub(super) fn flattened(
         return f(n, x, at, name);
     }
     let shape = n.shape(x)?;
-    let rows: usize = shape[..at].iter().product();
-    let columns: usize = shape[at..].iter().product();
+    let rows: usize = volume(&shape[..at])?;
+    let columns: usize = volume(&shape[at..])?;
     let names = [n.inner("matrix"), n.inner("rows")];
     let matrix = n.reshape(x, &[Dim::Known(rows), Dim::Known(columns)], &names[0])?;
     let y = f(n, matrix, 1, &names[1])?;

@@ -102,21 +102,28 @@ pub(crate) fn conv_transpose(n: &mut Node<'_, '_>) -> Done {
     let mut output_shape = Vec::new();
     if shaped {
         let (input, kernel) = (n.shape(x)?, n.shape(weight)?);
+        if kernel.len() != input.len() {
+            let actual = format!("weight has {} dims, but the operand has {}", kernel.len(), input.len());
+            return Err(Fault::new(actual));
+        }
         let channels = kernel[1].saturating_mul(usize::try_from(groups).unwrap_or(1));
         output_shape = vec![as_i64(input[0]), as_i64(channels)];
         for d in 0..spatial {
-            let full = (as_i64(input[2 + d]) - 1) * i64::from(strides[d])
-                + (as_i64(kernel[2 + d]) - 1) * i64::from(dilations[d])
-                + 1
-                + extra.get(d).copied().unwrap_or(0);
-            let same = as_i64(input[2 + d]) * i64::from(strides[d]);
+            let spread = |n: usize, by: i32| (as_i64(n) - 1).saturating_mul(i64::from(by));
+            let full = spread(input[2 + d], strides[d])
+                .saturating_add(spread(kernel[2 + d], dilations[d]))
+                .saturating_add(1)
+                .saturating_add(extra.get(d).copied().unwrap_or(0));
+            let same = as_i64(input[2 + d]).saturating_mul(i64::from(strides[d]));
             let wanted = match &given {
                 Some(shape) => shape.get(d + shape.len().saturating_sub(spatial)).copied().unwrap_or(full),
-                None if plain => full - i64::from(padding.pad[2 * d]) - i64::from(padding.pad[2 * d + 1]),
+                None if plain => full
+                    .saturating_sub(i64::from(padding.pad[2 * d]))
+                    .saturating_sub(i64::from(padding.pad[2 * d + 1])),
                 None => same,
             };
             if !plain {
-                let total = (full - wanted).max(0);
+                let total = full.saturating_sub(wanted).max(0);
                 let begin = if padding.kind == "same" { total / 2 } else { total - total / 2 };
                 padding.pad[2 * d] = int32(begin)?;
                 padding.pad[2 * d + 1] = int32(total - begin)?;

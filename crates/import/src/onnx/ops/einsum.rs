@@ -1,6 +1,6 @@
 //! `Einsum`, as transposes, reshapes and matrix products where MIL's own op does not know the equation.
 
-use crate::onnx::node::{Done, Node, int32s};
+use crate::onnx::node::{Done, Node, int32s, volume};
 use anemone_mil::ops::Fault;
 use anemone_mil::{Dim, ValueId};
 use anemone_tensor::num::i64_of;
@@ -201,7 +201,10 @@ fn shaped(
     for group in groups {
         let known: Option<Vec<usize>> = own[at..at + group.len()].iter().map(Dim::known).collect();
         at += group.len();
-        dims.push(known.map_or(Dim::Unknown, |k| Dim::Known(k.iter().product())));
+        dims.push(match known {
+            Some(known) => Dim::Known(volume(&known)?),
+            None => Dim::Unknown,
+        });
     }
     n.reshape(moved, &dims, &names[1])
 }

@@ -1,6 +1,6 @@
 //! Normalisations.
 
-use crate::onnx::node::{Done, Node, axis, int32, int32s};
+use crate::onnx::node::{Done, Node, axis, int32, int32s, volume};
 use anemone_mil::ops::Fault;
 use anemone_mil::{Dim, ValueId};
 
@@ -91,7 +91,7 @@ pub(crate) fn group(n: &mut Node<'_, '_>) -> Done {
         return Err(Fault::new("needs known channels and spatial dims; fix the input shapes with --input"));
     }
     let names = ["groups", "normalized", "back", "weighted"].map(|s| n.inner(s));
-    let volume: usize = dims[1..].iter().filter_map(Dim::known).product();
+    let volume = volume(&dims[1..].iter().filter_map(Dim::known).collect::<Vec<_>>())?;
     let grouped = [dims[0].clone(), Dim::Known(groups), Dim::Known(volume / groups)];
     let wide = n.reshape(x, &grouped, &names[0])?;
     let epsilon = n.float("epsilon").unwrap_or(1e-5);

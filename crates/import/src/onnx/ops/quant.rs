@@ -4,7 +4,7 @@
 //! where the op set has them; everything else is done in float arithmetic, with integers held as `int32`.
 
 use super::conv;
-use crate::onnx::node::{Done, Node, axis, int32};
+use crate::onnx::node::{Done, Node, axis, int32, volume};
 use anemone_formats::onnx::ElementType;
 use anemone_mil::ops::Fault;
 use anemone_mil::{DType, Dim, Opset, Tensor, ValueId};
@@ -47,9 +47,9 @@ impl Places {
         let scales =
             if scale.rank() == 1 { scale.len() } else { scale.shape().get(at).copied().unwrap_or(0) };
         let block = usize::try_from(params.block).unwrap_or(0).max(1);
-        let below = shape[at + 1..].iter().product::<usize>().max(1);
-        let outer: usize = shape[..at].iter().product();
-        let expected = if scale.rank() == 1 { scales } else { outer * scales * below };
+        let below = volume(&shape[at + 1..])?.max(1);
+        let outer = volume(&shape[..at])?;
+        let expected = if scale.rank() == 1 { scales } else { volume(&[outer, scales, below])? };
         if scales.saturating_mul(block) < extent || scale.len() != expected {
             return Err(Fault::new(format!(
                 "scale has shape {:?}, which does not fit {shape:?} along axis {at}",

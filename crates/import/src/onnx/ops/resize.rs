@@ -4,7 +4,7 @@
 //! Where MIL has an op of the same meaning it is used; else each axis is gathered with constant indices (`nearest`) or
 //! multiplied with a constant matrix (`linear`, `cubic`).
 
-use crate::onnx::node::{Done, Node, axis, int32};
+use crate::onnx::node::{Done, Node, axis, int32, room};
 use anemone_mil::ops::Fault;
 use anemone_mil::{DType, Dim, Opset, Tensor, ValueId};
 use anemone_tensor::num::{f32_of, f64_of, f64_of_usize, i64_of, i64_trunc};
@@ -307,6 +307,7 @@ fn axis_by_axis(n: &mut Node<'_, '_>, x: ValueId, plan: &Plan, name: &str) -> Re
 /// Gathers the elements that `nearest` picks along dim `d`.
 fn picked(n: &mut Node<'_, '_>, x: ValueId, plan: &Plan, d: usize, name: &str) -> Result<ValueId, Fault> {
     let a = plan.axes[d];
+    room(&[a.to])?;
     let mut places = Vec::with_capacity(a.to);
     for i in 0..a.to {
         let at = coordinate(plan, a, i)?;

@@ -1,6 +1,6 @@
 //! Putting elements.
 
-use crate::onnx::node::{Done, Node, axis, int32};
+use crate::onnx::node::{Done, Node, axis, int32, room, volume};
 use anemone_mil::ops::Fault;
 use anemone_mil::{DType, Tensor, ValueId};
 use anemone_tensor::num::i64_of;
@@ -83,7 +83,7 @@ pub(super) fn covers(n: &Node<'_, '_>, data: ValueId, indices: ValueId, at: usiz
 /// Full positions `[..indices, rank]` of elements whose position is theirs in `indices`, but for dim `at`.
 pub(super) fn positions(n: &mut Node<'_, '_>, indices: ValueId, at: usize) -> Result<ValueId, Fault> {
     let shape = n.shape(indices)?;
-    let count: usize = shape.iter().product();
+    let count = room(&shape)?;
     let mut parts = Vec::with_capacity(shape.len());
     let mut wide = shape.clone();
     wide.push(1);
@@ -94,7 +94,7 @@ pub(super) fn positions(n: &mut Node<'_, '_>, indices: ValueId, at: usize) -> Re
             parts.push(n.op("expand_dims").arg("x", indices).ints("axes", &axes).one(&inner)?);
             continue;
         }
-        let below: usize = shape[d + 1..].iter().product();
+        let below: usize = volume(&shape[d + 1..])?;
         let place: Vec<i64> = (0..count).map(|i| i64_of(i / below.max(1) % shape[d])).collect();
         let grid =
             Tensor::from_i64s(DType::I32, wide.clone(), &place).map_err(|e| Fault::new(e.to_string()))?;

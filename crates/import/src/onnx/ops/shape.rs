@@ -1,6 +1,6 @@
 //! Shapes: reading, changing, joining.
 
-use crate::onnx::node::{Done, Node, axis, int32, int32s};
+use crate::onnx::node::{Done, Node, axis, int32, int32s, room, volume};
 use anemone_mil::ops::Fault;
 use anemone_mil::{DType, Dim, Literal, Tensor, ValueId};
 use anemone_tensor::num::i64_of;
@@ -121,6 +121,7 @@ fn computed_shape(n: &mut Node<'_, '_>, x: ValueId) -> Result<ValueId, Fault> {
     let rank = n.rank(x)?;
     let count = n.dims(shape)?.first().and_then(Dim::known);
     let count = count.ok_or_else(|| Fault::new("the number of dims of the result is unknown"))?;
+    room(&[count])?;
     let names = ["own", "own_first", "own_padded", "is_zero", "shape"].map(|s| n.inner(s));
     let own = n.op("shape").arg("x", x).one(&names[0])?;
     let own = if rank > count {
@@ -160,9 +161,9 @@ pub(crate) fn flatten(n: &mut Node<'_, '_>) -> Done {
     let at = if at == i64_of(dims.len()) { dims.len() } else { axis(at, dims.len())? };
     let product = |part: &[Dim]| {
         let known: Option<Vec<usize>> = part.iter().map(Dim::known).collect();
-        known.map_or(Dim::Unknown, |k| Dim::Known(k.iter().product()))
+        known.map_or(Ok(Dim::Unknown), |k| volume(&k).map(Dim::Known))
     };
-    let y = n.reshape(x, &[product(&dims[..at]), product(&dims[at..])], &name)?;
+    let y = n.reshape(x, &[product(&dims[..at])?, product(&dims[at..])?], &name)?;
     n.done(y)
 }
 

@@ -21,6 +21,10 @@ pub(crate) fn slice(n: &mut Node<'_, '_>) -> Done {
         Some(len) => len,
         None => return Err(Fault::new("the number of starts is unknown")),
     };
+    let count = match count {
+        count if count <= rank => count,
+        count => return Err(Fault::new(format!("has {count} starts for {rank} dims"))),
+    };
     let axes = n.constant_ints(3, "axes")?.unwrap_or_else(|| (0..count).map(i64_of).collect());
     let steps = n.constant_ints(4, "steps")?.unwrap_or_else(|| vec![1; count]);
     match (starts, ends) {
@@ -242,7 +246,7 @@ fn cut(n: &mut Node<'_, '_>, x: ValueId, pairs: &[[i64; 2]], name: &str) -> Resu
     if pairs.iter().flatten().all(|&p| p >= 0) {
         return Ok(x);
     }
-    let begin: Vec<i64> = pairs.iter().map(|p| (-p[0]).max(0)).collect();
+    let begin: Vec<i64> = pairs.iter().map(|p| p[0].saturating_neg().max(0)).collect();
     let end: Vec<i64> = pairs.iter().map(|p| p[1].min(0)).collect();
     let natural: Vec<bool> = end.iter().map(|&e| e == 0).collect();
     let op = n.op("slice_by_index").arg("x", x).ints("begin", &int32s(&begin)?).ints("end", &int32s(&end)?);
