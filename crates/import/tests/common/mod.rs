@@ -64,7 +64,8 @@ pub fn beyond(actual: &Tensor, expected: &Tensor) -> Result<(), String> {
     for i in 0..expected.len() {
         let (a, e) = (actual.f64_at(i), expected.f64_at(i));
         let same = a.to_bits() == e.to_bits() || a.is_nan() && e.is_nan();
-        if !same && !((a - e).abs() <= 1e-3 * e.abs() + 1e-5) {
+        let close = (a - e).abs() <= 1e-3 * e.abs() + 1e-5;
+        if !same && !close {
             return Err(format!("element {i} is {a}, but {e} is expected"));
         }
     }
