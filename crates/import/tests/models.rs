@@ -19,9 +19,12 @@ fn problems(result: Result<anemone_import::Imported, anemone_import::Diagnostics
     }
 }
 
+/// Shapes of inputs by name.
+type Shapes = &'static [(&'static str, &'static [usize])];
+
 #[test]
 fn every_model_of_the_corpus_imports() {
-    let fixed: &[(&str, &[(&str, &[usize])])] = &[
+    let fixed: &[(&str, Shapes)] = &[
         ("mnist", &[]),
         ("fastestdet", &[]),
         ("ultraface-rfb-320", &[]),

@@ -1,11 +1,9 @@
 """Records small ONNX models with inputs and outputs into corpus/import, for the importer's own tests.
 
-Usage:
-  cargo xtask onnx-backend --passing passing.txt
-  python crates/xtask/python/record_import_cases.py passing.txt
+Usage: python crates/xtask/python/record_import_cases.py
 
-Two sources: the node tests of the package onnx (for each operator the two smallest of the cases listed in passing.txt;
-expected values are theirs), and models made here, mostly the same operator in the forms of different operator sets,
+Two sources: the node tests of the package onnx (for each operator the two smallest of the cases listed in
+corpus/import/passing.txt, which `cargo xtask onnx-backend --write` renews; expected values are theirs), and models made here, mostly the same operator in the forms of different operator sets,
 whose expected values ONNX Runtime computes. All of it goes into one file of arrays: `<case>/model` holds the bytes of
 the model, `<case>/input/<k>` and `<case>/output/<k>` the values in the order of the graph. Outputs are as a package
 hands them out: integers and booleans as 32-bit integers, doubles as floats.
@@ -15,7 +13,6 @@ corpus/import/external holds a model with its weights in another file, and the s
 
 import os
 import re
-import sys
 import warnings
 
 import numpy as np
@@ -330,7 +327,7 @@ def external():
 
 def main():
     os.makedirs(OUT, exist_ok=True)
-    passing = set(open(sys.argv[1]).read().split())
+    passing = set(open(os.path.join(OUT, "passing.txt")).read().split())
     arrays = {}
     node_tests(arrays, passing)
     for part in (forms, recurrent, quantized, structure):

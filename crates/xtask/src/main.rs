@@ -44,9 +44,12 @@ const TASKS: &[(&str, &str, &str, Task)] = &[
     ("fidelity", "", "compare the planner with what Core ML planned on a device", |args| {
         fidelity::run(args).map(|()| Outcome::Clean)
     }),
-    ("onnx-backend", "", "run the backend tests of ONNX through the importer", |args| {
-        onnx_backend::run(args).map(|()| Outcome::Clean)
-    }),
+    (
+        "onnx-backend",
+        "[--only TEXT] [--write] [--models DIR]",
+        "run the backend tests of ONNX through the importer",
+        onnx_backend::run_task,
+    ),
     ("fuzz", "[--seconds N] [TARGET [FILE]]", "feed every reader with mutated files", fuzz::run_task),
     ("picture", "", "draw the README's terminal picture, docs/convert.svg", picture::run_task),
     ("bench", "", "measure what large models cost against bars of time and memory", bench::run_task),

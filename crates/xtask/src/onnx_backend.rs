@@ -1,14 +1,15 @@
 //! How much of ONNX is imported: ONNX's own backend tests, imported, run and compared.
 //!
-//! `cargo xtask onnx-backend [--data DIR] [--python PATH] [--only TEXT] [--verbose] [--target ios18]
-//! [--write] [--passing FILE]`: `DIR` holds what
+//! `[--data DIR] [--only TEXT] [--verbose] [--target ios18] [--write]`: `DIR` holds what
 //! `python/dump_onnx_node_tests.py` writes, and is made when it is not given. `--only` runs the cases whose name
-//! contains the text, `--verbose` prints every case that does not pass, `--write` renews `docs/status-onnx.md`,
-//! `--passing` writes the names of the cases that pass, from which `python/record_import_cases.py` chooses.
+//! contains the text, `--verbose` prints every case that does not pass. Cases listed in `corpus/import/passing.txt`
+//! must pass; `--write` renews that list and `docs/status-onnx.md`.
 //!
-//! `cargo xtask onnx-backend --models DIR [--verbose]`: runs the cases of `DIR/index.json`, as
+//! `--models DIR [--only TEXT] [--verbose] [--target ios18]`: runs the cases of `DIR/index.json`, as
 //! `python/record_models.py` writes them.
 
+use crate::place::repository;
+use crate::{Outcome, python};
 use anemone::compare::{Tolerance, tensors};
 use anemone_exec::Session;
 use anemone_formats::onnx::{ModelProto, TensorProto};
@@ -22,7 +23,6 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 /// Relative tolerance of the backend tests; a case may ask for a wider one.
 const RTOL: f64 = 1e-3;
@@ -33,61 +33,70 @@ const ATOL: f64 = 1e-5;
 /// Share of the largest magnitude within which a model must agree with ONNX Runtime in `fp32`.
 const MODEL_LIMIT: f64 = 1e-4;
 
-const STATUS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/status-onnx.md");
-const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/python/dump_onnx_node_tests.py");
+const STATUS: &str = "docs/status-onnx.md";
+const PASSING: &str = "corpus/import/passing.txt";
+const SCRIPT: &str = "crates/xtask/python/dump_onnx_node_tests.py";
 
 /// Runs the tests and prints a table.
 ///
 /// # Errors
-/// When the cases cannot be made or read, and when a model differs.
-pub fn run(args: &[String]) -> Result<(), String> {
+/// When the cases cannot be made or read.
+pub fn run_task(args: &[String]) -> Result<Outcome, String> {
     let option = |name: &str| args.iter().position(|a| a == name).and_then(|i| args.get(i + 1));
     let flag = |name: &str| args.iter().any(|a| a == name);
     let opset = match option("--target") {
         Some(name) => Opset::from_name(name).ok_or_else(|| format!("unknown op set {name}"))?,
         None => Opset::Ios18,
     };
+    let only = option("--only").map_or("", String::as_str);
     if let Some(dir) = option("--models") {
-        return models(Path::new(dir), opset, option("--only").map_or("", String::as_str), flag("--verbose"));
+        return models(Path::new(dir), opset, only, flag("--verbose"));
     }
     let made;
     let data = match option("--data") {
         Some(dir) => PathBuf::from(dir),
         None => {
-            made = dump(option("--python").map_or("python3", String::as_str))?;
+            made = dump()?;
             made.path().to_path_buf()
         }
     };
-    let only = option("--only").map_or("", String::as_str);
     let index = json(&data.join("index.json"))?;
+    let report = judge_all(&data, &index, opset, only, flag("--verbose"))?;
+    print!("{}", report.text());
+    if flag("--write") {
+        let version = index["onnx"].as_str().unwrap_or("?");
+        write(STATUS, &report.markdown(version))?;
+        write(PASSING, &(report.passing.join("\n") + "\n"))?;
+        return Ok(Outcome::Clean);
+    }
+    // The list is that of the newest op set.
+    if opset == Opset::Ios18 { report.compare(only) } else { Ok(Outcome::Clean) }
+}
+
+fn judge_all(data: &Path, index: &Value, opset: Opset, only: &str, verbose: bool) -> Result<Report, String> {
     let cases = index["cases"].as_array().ok_or("index.json has no cases")?;
     // A panic is a failure of its case; its message would only be noise here.
     std::panic::set_hook(Box::new(|_| {}));
     let mut report = Report::default();
-    let mut passing = Vec::new();
     for case in cases {
         let (name, op) = (text(case, "name")?, text(case, "op")?);
-        if name.contains(only) {
-            let verdict = judge(&data.join(name), opset, case);
-            match &verdict {
-                Verdict::Fail(why) if flag("--verbose") => println!("{name} ({op}) differs: {why}"),
-                Verdict::Unsupported(why) if flag("--verbose") => println!("{name} ({op}) refused: {why}"),
-                Verdict::Pass | Verdict::PassConstant => passing.push(name),
-                _ => {}
-            }
-            report.add(op, verdict);
+        if !name.contains(only) {
+            continue;
         }
+        let verdict = judge(&data.join(name), opset, case);
+        match &verdict {
+            Verdict::Fail(why) if verbose => println!("{name} ({op}) differs: {why}"),
+            Verdict::Unsupported(why) if verbose => println!("{name} ({op}) refused: {why}"),
+            _ => {}
+        }
+        report.add(name, op, &verdict);
     }
     let _ = std::panic::take_hook();
-    let version = index["onnx"].as_str().unwrap_or("?");
-    print!("{}", report.text());
-    if let Some(file) = option("--passing") {
-        fs::write(file, passing.join("\n")).map_err(|e| format!("{file}: {e}"))?;
-    }
-    if flag("--write") {
-        fs::write(STATUS, report.markdown(version)).map_err(|e| format!("{STATUS}: {e}"))?;
-    }
-    Ok(())
+    Ok(report)
+}
+
+fn write(path: &str, text: &str) -> Result<(), String> {
+    fs::write(repository().join(path), text).map_err(|e| format!("{path}: {e}"))
 }
 
 fn json(path: &Path) -> Result<Value, String> {
@@ -99,18 +108,13 @@ fn text<'a>(value: &'a Value, key: &str) -> Result<&'a str, String> {
     value[key].as_str().ok_or_else(|| format!("a case has no `{key}`"))
 }
 
-fn dump(python: &str) -> Result<tempfile::TempDir, String> {
+fn dump() -> Result<tempfile::TempDir, String> {
     let dir = tempfile::tempdir().map_err(|e| format!("cannot make a temporary folder: {e}"))?;
-    let status =
-        Command::new(python).arg(SCRIPT).arg(dir.path()).stdout(std::process::Stdio::null()).status();
+    let status = python::script(SCRIPT)?.arg(dir.path()).stdout(std::process::Stdio::null()).status();
     match status {
         Ok(status) if status.success() => Ok(dir),
-        Ok(status) => {
-            Err(format!("{python} {SCRIPT} failed: {status}; it needs the package onnx (--python PATH)"))
-        }
-        Err(e) => {
-            Err(format!("cannot run {python}: {e}; name a Python with the package onnx with --python PATH"))
-        }
+        Ok(status) => Err(format!("{SCRIPT} failed: {status}")),
+        Err(e) => Err(format!("{SCRIPT} cannot run: {e}")),
     }
 }
 
@@ -262,7 +266,7 @@ fn wide(t: &Tensor) -> Tensor {
     }
 }
 
-fn models(dir: &Path, opset: Opset, only: &str, verbose: bool) -> Result<(), String> {
+fn models(dir: &Path, opset: Opset, only: &str, verbose: bool) -> Result<Outcome, String> {
     let index = json(&dir.join("index.json"))?;
     let mut failed = Vec::new();
     for case in index.as_array().ok_or("index.json is no list")? {
@@ -285,7 +289,11 @@ fn models(dir: &Path, opset: Opset, only: &str, verbose: bool) -> Result<(), Str
             }
         }
     }
-    if failed.is_empty() { Ok(()) } else { Err(format!("models that do not agree: {}", failed.join(", "))) }
+    if failed.is_empty() {
+        return Ok(Outcome::Clean);
+    }
+    println!("models that do not agree: {}", failed.join(", "));
+    Ok(Outcome::Findings)
 }
 
 /// Largest error over the largest magnitude of the worst output.
@@ -339,10 +347,12 @@ impl Tally {
 #[derive(Default)]
 struct Report {
     operators: BTreeMap<String, Tally>,
+    /// Names of the cases that pass.
+    passing: Vec<String>,
 }
 
 impl Report {
-    fn add(&mut self, op: &str, verdict: Verdict) {
+    fn add(&mut self, name: &str, op: &str, verdict: &Verdict) {
         let tally = self.operators.entry(op.to_owned()).or_default();
         match verdict {
             Verdict::Pass => tally.pass += 1,
@@ -350,6 +360,24 @@ impl Report {
             Verdict::Fail(_) => tally.fail += 1,
             Verdict::Unsupported(_) => tally.unsupported += 1,
         }
+        if matches!(verdict, Verdict::Pass | Verdict::PassConstant) {
+            self.passing.push(name.to_owned());
+        }
+    }
+
+    /// Names what passed before and does not pass now.
+    fn compare(&self, only: &str) -> Result<Outcome, String> {
+        let path = repository().join(PASSING);
+        let listed = fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))?;
+        let lost: Vec<&str> = listed
+            .lines()
+            .filter(|name| name.contains(only) && !self.passing.iter().any(|p| p == name))
+            .collect();
+        if lost.is_empty() {
+            return Ok(Outcome::Clean);
+        }
+        println!("{} cases of {PASSING} do not pass any more:\n{}", lost.len(), lost.join("\n"));
+        Ok(Outcome::Findings)
     }
 
     fn total(&self) -> Tally {

@@ -11,6 +11,8 @@ const SCRIPTS: &[(&str, &str, &[&str], Option<&str>)] = &[
     ("packages", "corpus/packages/describe.py", &[], None),
     ("arrays", "corpus/arrays/make.py", &[], None),
     ("onnx", "corpus/onnx/make.py", &[], None),
+    ("import-cases", "crates/xtask/python/record_import_cases.py", &[], None),
+    ("models", "crates/xtask/python/record_models.py", &[], None),
     ("bad", "corpus/bad/make.py", &[], None),
 ];
 
