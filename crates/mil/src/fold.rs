@@ -2,7 +2,7 @@
 
 use crate::eval::EvalSite;
 use crate::ops::{Effect, Site};
-use crate::{BlockId, Const, Function, Literal, Op, OpId, Type, ValueId, Weight};
+use crate::{Const, Function, Literal, Op, OpId, Type, ValueId, Weight};
 use std::collections::{HashMap, HashSet};
 
 /// What [`fold_constants`] may fold.
@@ -24,6 +24,9 @@ pub fn fold_constants(function: &mut Function, limits: FoldLimits) -> usize {
     for (_, id) in function.walk() {
         redirect(function, id, &replaced);
         let Some(constants) = fold_op(function, id, limits) else { continue };
+        if retypes_output(function, id, &constants) {
+            continue;
+        }
         let outputs = function.op(id).outputs.clone();
         for (old, constant) in outputs.into_iter().zip(constants) {
             let name = function.value(old).name.clone();
@@ -31,7 +34,7 @@ pub fn fold_constants(function: &mut Function, limits: FoldLimits) -> usize {
         }
         folded.insert(id);
     }
-    for block in (0..function.block_count()).map(BlockId::of) {
+    for block in function.block_ids() {
         let outputs = &mut function.block_mut(block).outputs;
         outputs.iter_mut().for_each(|v| *v = replaced.get(v).copied().unwrap_or(*v));
     }
@@ -105,13 +108,15 @@ fn rests_on_constants(function: &Function, value: ValueId, depth: usize) -> bool
     false
 }
 
+/// True when the function hands out a result under another type than the constant would have.
+fn retypes_output(function: &Function, id: OpId, constants: &[Const]) -> bool {
+    let results = function.op(id).outputs.iter().zip(constants);
+    results.into_iter().any(|(v, c)| function.outputs().contains(v) && function.value(*v).ty != c.ty())
+}
+
 fn redirect(function: &mut Function, id: OpId, replaced: &HashMap<ValueId, ValueId>) {
     let args = function.op_mut(id).args.iter_mut().flat_map(|a| a.values.iter_mut());
     args.for_each(|v| *v = replaced.get(v).copied().unwrap_or(*v));
-    for block in function.op(id).blocks.clone() {
-        let outputs = &mut function.block_mut(block).outputs;
-        outputs.iter_mut().for_each(|v| *v = replaced.get(v).copied().unwrap_or(*v));
-    }
 }
 
 /// The results of an op whose operands are all constant; `None` when it cannot or may not be folded.

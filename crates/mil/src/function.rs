@@ -278,6 +278,11 @@ impl Function {
         self.blocks.len()
     }
 
+    /// Every block slot, the body and blocks that nothing holds any more included.
+    pub fn block_ids(&self) -> impl Iterator<Item = BlockId> + use<> {
+        (0..self.blocks.len()).map(BlockId::of)
+    }
+
     /// The constant behind a value, when it is one.
     pub fn constant(&self, id: ValueId) -> Option<&Const> {
         self.value(id).as_const()

@@ -56,4 +56,4 @@ pub use opset::Opset;
 pub use program::Program;
 pub use types::{Dim, TensorType, Type};
 pub use uses::Uses;
-pub use verify::{Diagnostic, Diagnostics, Level, Verified, VerifiedFunction, verify};
+pub use verify::{Diagnostic, Diagnostics, Level, Verified, VerifiedFunction, verify, verify_op};

@@ -1,8 +1,9 @@
 //! The passes, in order, and what must come before what.
 
 use crate::canonical::{
-    fold_batch_norm, fold_conv_scale, fuse_conv_bias, fuse_linear_bias, fuse_moment_norm, fuse_pad,
-    fuse_relu6, fuse_silu, merge_duplicates, merge_reshapes, merge_transposes, remove_noops,
+    fold_batch_norm, fold_conv_scale, fuse_conv_bias, fuse_gelu, fuse_hard_sigmoid, fuse_layer_norm,
+    fuse_leaky_relu, fuse_linear_bias, fuse_moment_norm, fuse_pad, fuse_relu6, fuse_silu, merge_casts,
+    merge_duplicates, merge_reshapes, merge_transposes, remove_noops, split_gather,
 };
 use crate::legal::lower_precision;
 use crate::{Rewrite, drive};
@@ -15,7 +16,9 @@ pub struct Pass {
     pub name: &'static str,
     /// What it does to a function.
     pub run: Run,
-    /// Passes that must have run before it, when they are in the pipeline at all.
+    /// How far results may move.
+    pub exactness: Exactness,
+    /// Passes that must have run before it.
     pub after: &'static [&'static str],
 }
 
@@ -28,61 +31,94 @@ pub enum Run {
     Whole(fn(&mut Function) -> usize),
 }
 
+/// How far a pass may move results.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exactness {
+    /// Not at all.
+    Identical,
+    /// By rounding: the same arithmetic in another order, or in a smaller type.
+    Rounding,
+}
+
 /// What a pipeline did: how many ops each pass changed, in order; passes that changed none are left out.
 pub type Report = Vec<(&'static str, usize)>;
 
 /// Results larger than this many elements stay computed: folding them would only make the package larger.
 const FOLD_LIMIT: usize = 1 << 16;
 
-/// Brings a function to its canonical form.
+/// One pass may make work for an earlier one; more rounds than this are not worth their time.
+const ROUNDS: usize = 4;
+
+const fn exact(name: &'static str, run: Run, after: &'static [&'static str]) -> Pass {
+    Pass { name, run, exactness: Exactness::Identical, after }
+}
+
+const fn rounding(name: &'static str, rewrite: Rewrite, after: &'static [&'static str]) -> Pass {
+    Pass { name, run: Run::Rewrite(rewrite), exactness: Exactness::Rounding, after }
+}
+
+/// Brings a function to its canonical form; run again until nothing changes.
 pub static CANONICAL: &[Pass] = &[
-    Pass { name: "fold_constants", run: Run::Whole(fold), after: &[] },
-    Pass { name: "remove_noops", run: Run::Rewrite(remove_noops::rewrite), after: &["fold_constants"] },
-    Pass {
-        name: "merge_transposes",
-        run: Run::Rewrite(merge_transposes::rewrite),
-        after: &["fold_constants"],
-    },
-    Pass { name: "merge_reshapes", run: Run::Rewrite(merge_reshapes::rewrite), after: &["fold_constants"] },
-    Pass { name: "fuse_pad", run: Run::Rewrite(fuse_pad::rewrite), after: &["remove_noops"] },
-    Pass { name: "fold_batch_norm", run: Run::Rewrite(fold_batch_norm::rewrite), after: &["remove_noops"] },
-    Pass {
-        name: "fold_conv_scale",
-        run: Run::Rewrite(fold_conv_scale::rewrite),
-        after: &["fold_batch_norm"],
-    },
-    Pass { name: "fuse_conv_bias", run: Run::Rewrite(fuse_conv_bias::rewrite), after: &["fold_conv_scale"] },
-    Pass {
-        name: "fuse_linear_bias",
-        run: Run::Rewrite(fuse_linear_bias::rewrite),
-        after: &["fold_constants"],
-    },
-    Pass {
-        name: "fuse_moment_norm",
-        run: Run::Rewrite(fuse_moment_norm::rewrite),
-        after: &["fold_constants", "remove_noops"],
-    },
-    Pass { name: "fuse_relu6", run: Run::Rewrite(fuse_relu6::rewrite), after: &[] },
-    Pass { name: "fuse_silu", run: Run::Rewrite(fuse_silu::rewrite), after: &[] },
-    Pass { name: "remove_noops", run: Run::Rewrite(remove_noops::rewrite), after: &["merge_transposes"] },
-    Pass { name: "merge_duplicates", run: Run::Whole(merge_duplicates::run), after: &["fold_constants"] },
-    Pass { name: "remove_dead", run: Run::Whole(Function::remove_dead_ops), after: &[] },
+    exact("fold_constants", Run::Whole(fold), &[]),
+    exact("remove_noops", Run::Rewrite(remove_noops::rewrite), &["fold_constants"]),
+    exact("merge_casts", Run::Rewrite(merge_casts::rewrite), &["remove_noops"]),
+    exact(merge_duplicates::NAME, Run::Whole(merge_duplicates::run), &["fold_constants", "remove_noops"]),
+    exact("split_gather", Run::Rewrite(split_gather::rewrite), &["fold_constants"]),
+    exact("merge_transposes", Run::Rewrite(merge_transposes::rewrite), &["fold_constants"]),
+    exact("merge_reshapes", Run::Rewrite(merge_reshapes::rewrite), &["merge_transposes"]),
+    rounding("fuse_moment_norm", fuse_moment_norm::rewrite, &["remove_noops"]),
+    rounding("fuse_layer_norm", fuse_layer_norm::rewrite, &["merge_duplicates", "fuse_moment_norm"]),
+    exact("fuse_relu6", Run::Rewrite(fuse_relu6::rewrite), &["fold_constants"]),
+    rounding("fuse_hard_sigmoid", fuse_hard_sigmoid::rewrite, &["fuse_relu6"]),
+    rounding("fuse_gelu", fuse_gelu::rewrite, &["fold_constants"]),
+    rounding("fuse_silu", fuse_silu::rewrite, &["fuse_gelu"]),
+    rounding("fuse_leaky_relu", fuse_leaky_relu::rewrite, &["fold_constants"]),
+    rounding("fuse_pad", fuse_pad::rewrite, &["remove_noops"]),
+    rounding("fold_batch_norm", fold_batch_norm::rewrite, &["fuse_pad"]),
+    // A bias that belongs to a hard sigmoid would be gone before that is looked for.
+    rounding("fuse_conv_bias", fuse_conv_bias::rewrite, &["fold_batch_norm", "fuse_hard_sigmoid"]),
+    rounding("fold_conv_scale", fold_conv_scale::rewrite, &["fold_batch_norm", "fuse_hard_sigmoid"]),
+    rounding("fuse_linear_bias", fuse_linear_bias::rewrite, &["fuse_layer_norm"]),
+    exact("remove_dead", Run::Whole(Function::remove_dead_ops), &[]),
 ];
 
 /// Computes in `fp16` what can be.
-pub static HALF: &[Pass] = &[Pass {
-    name: lower_precision::NAME,
-    run: Run::Whole(lower_precision::run),
-    after: &["fold_constants"],
-}];
+pub static HALF: &[Pass] = &[
+    Pass {
+        name: lower_precision::NAME,
+        run: Run::Whole(lower_precision::run),
+        exactness: Exactness::Rounding,
+        after: &["fold_constants"],
+    },
+    exact("remove_noops", Run::Rewrite(remove_noops::rewrite), &[lower_precision::NAME]),
+    exact("merge_casts", Run::Rewrite(merge_casts::rewrite), &[lower_precision::NAME]),
+];
 
 fn fold(function: &mut Function) -> usize {
     fold_constants(function, FoldLimits { constexpr: false, max_elements: FOLD_LIMIT })
 }
 
-/// Runs the canonical passes.
+/// Runs the canonical passes until nothing changes.
 pub fn canonicalize(function: &mut Function) -> Report {
-    run(function, CANONICAL)
+    let mut report = Report::new();
+    for _ in 0..ROUNDS {
+        let round = run(function, CANONICAL);
+        if round.is_empty() {
+            break;
+        }
+        add(&mut report, round);
+    }
+    report
+}
+
+/// Adds the counts of a later run to those of the same passes.
+fn add(report: &mut Report, later: Report) {
+    for (name, changed) in later {
+        match report.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, count)) => *count += changed,
+            None => report.push((name, changed)),
+        }
+    }
 }
 
 /// Fits a canonical function to the precision that it shall compute in: `fp16`, or anything else for as it is.
@@ -90,7 +126,7 @@ pub fn legalize(function: &mut Function, precision: DType) -> Report {
     if precision == DType::F16 { run(function, HALF) } else { Report::new() }
 }
 
-/// Runs passes in order.
+/// Runs passes in order, each once.
 pub fn run(function: &mut Function, passes: &[Pass]) -> Report {
     let mut report = Report::new();
     for pass in passes {
@@ -99,10 +135,15 @@ pub fn run(function: &mut Function, passes: &[Pass]) -> Report {
             Run::Whole(step) => step(function),
         };
         if changed > 0 {
-            report.push((pass.name, changed));
+            add(&mut report, vec![(pass.name, changed)]);
         }
     }
     report
+}
+
+/// The pass of that name.
+pub fn pass(name: &str) -> Option<&'static Pass> {
+    CANONICAL.iter().chain(HALF).find(|p| p.name == name)
 }
 
 #[cfg(test)]

@@ -2,5 +2,7 @@
 
 pub mod corpus;
 pub mod files;
+pub mod filetest;
 pub mod house;
+pub mod random;
 pub mod text;

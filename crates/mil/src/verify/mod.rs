@@ -110,6 +110,16 @@ pub fn verify(program: &Program, level: Level) -> Result<Verified<'_>, Diagnosti
     if found.is_empty() { Ok(Verified { program, level }) } else { Err(found) }
 }
 
+/// Checks one op that stands in a function: arguments, element types, nested blocks, types of results.
+///
+/// # Errors
+/// All faults of the op.
+pub fn verify_op(function: &Function, op: &Op, level: Level) -> Result<(), Diagnostics> {
+    let mut found = Diagnostics::default();
+    Check { function, level, found: &mut found }.signature(op);
+    if found.is_empty() { Ok(()) } else { Err(found) }
+}
+
 /// One function under examination.
 struct Check<'a, 'd> {
     function: &'a Function,

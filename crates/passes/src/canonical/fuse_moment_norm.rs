@@ -6,21 +6,18 @@
 //! ```
 //! The difference of the moments cancels: in `fp16` it loses all its digits, inside of `layer_norm` it is not formed.
 
-use super::numbers;
-use crate::{Miss, Patch, Ref};
+use crate::{Miss, OpRef, Patch, Ref};
 use anemone_mil::ops::{Reduction, Site};
-use anemone_mil::{Function, Op, OpId, Tensor, Uses, ValueId};
+use anemone_mil::{Function, Op, Tensor, ValueId};
 
 /// The rewrite; looks at the `add` of beta.
 ///
 /// # Errors
 /// The reason why it does not apply.
-pub fn rewrite(function: &Function, _: &Uses, id: OpId) -> Result<Patch, Miss> {
+pub fn rewrite(root: OpRef<'_>) -> Result<Patch, Miss> {
+    root.expect(&["add"])?;
+    let (function, op) = (root.function, root.op());
     let graph = Graph { function };
-    let op = function.op(id);
-    if !op.is("add") {
-        return Err("not an add".into());
-    }
     let (beta, scaled) = graph.constant_and_other(op)?;
     let (x, mean, gain) = graph.centred(scaled)?;
     let (gamma, deviation) = graph.constant_and_other(graph.made_by(gain, "mul")?)?;
@@ -39,8 +36,7 @@ pub fn rewrite(function: &Function, _: &Uses, id: OpId) -> Result<Patch, Miss> {
     let args =
         vec![("x", Ref::Value(x)), ("axes", axes), ("gamma", gamma), ("beta", beta), ("epsilon", epsilon)];
     let new = patch.op("layer_norm", "norm", args);
-    patch.replace.push((op.outputs[0], new));
-    Ok(patch)
+    Ok(patch.replacing(root.result()?, new))
 }
 
 /// A constant that varies along `axes` only, as a tensor of their extents.
@@ -54,7 +50,7 @@ fn along(constant: &Tensor, shape: &[usize], axes: &[usize]) -> Result<Tensor, M
         return Err("gamma or beta does not vary along exactly the normalised dims".into());
     }
     let extents: Vec<usize> = axes.iter().map(|&a| shape[a]).collect();
-    constant.reshaped(extents).map_err(|e| Miss(e.to_string()))
+    constant.reshaped(extents).map_err(Miss::from)
 }
 
 struct Graph<'f> {
@@ -72,7 +68,7 @@ impl<'f> Graph<'f> {
         if op.is(kind) {
             Ok(op)
         } else {
-            Err(Miss(format!("a {} stands where a {kind} should", op.kind.name())))
+            Err(Miss::because(format!("a {} stands where a {kind} should", op.kind.name())))
         }
     }
 
@@ -89,7 +85,8 @@ impl<'f> Graph<'f> {
 
     fn constant_and_other(&self, op: &Op) -> Result<(Tensor, ValueId), Miss> {
         for (constant, other) in [("x", "y"), ("y", "x")] {
-            if let (Some(t), Some(v)) = (numbers(self.function, op.value(constant)), op.value(other)) {
+            let numbers = op.value(constant).and_then(|v| self.function.constant(v)?.literal().ok());
+            if let (Some(t), Some(v)) = (numbers.and_then(|l| l.as_tensor().cloned()), op.value(other)) {
                 return Ok((t, v));
             }
         }
@@ -115,8 +112,11 @@ impl<'f> Graph<'f> {
         let op = self.op_of(self.unshaped(v))?;
         let root = match op.kind.name() {
             "rsqrt" => op,
+            "inverse" if Site::new(self.function, op)?.float("epsilon")? > 1e-9 => {
+                return Err("the reciprocal is moved away from zero".into());
+            }
             "inverse" => self.made_by(self.unshaped(op.value("x").ok_or("no operand")?), "sqrt")?,
-            other => return Err(Miss(format!("{other} is no reciprocal root"))),
+            other => return Err(Miss::because(format!("{other} is no reciprocal root"))),
         };
         let sum = self.made_by(self.unshaped(root.value("x").ok_or("no operand")?), "add")?;
         let (epsilon, variance) = self.constant_and_other(sum)?;
@@ -145,7 +145,7 @@ impl<'f> Graph<'f> {
                 let (factor, sum) = self.constant_and_other(op)?;
                 (self.made_by(self.unshaped(sum), "reduce_sum")?, Some(factor))
             }
-            other => return Err(Miss(format!("{other} is no average"))),
+            other => return Err(Miss::because(format!("{other} is no average"))),
         };
         let site = Site::new(self.function, reduce)?;
         let mut axes = Reduction::of(&site)?.axes;

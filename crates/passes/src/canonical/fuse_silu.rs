@@ -1,27 +1,35 @@
-//! `x * sigmoid(x)` becomes `silu(x)`.
+//! A product with the own sigmoid becomes `silu`.
+//!
+//! ```text
+//! y = mul(x, sigmoid(x))      becomes      y = silu(x)
+//! ```
 
-use super::sole_producer;
-use crate::{Miss, Patch, Ref};
-use anemone_mil::{Function, OpId, Uses};
+use crate::{Miss, OpRef, Patch, Ref};
 
 /// The rewrite; looks at `mul`.
 ///
 /// # Errors
 /// The reason why it does not apply.
-pub fn rewrite(function: &Function, uses: &Uses, id: OpId) -> Result<Patch, Miss> {
-    let op = function.op(id);
-    if !op.is("mul") {
-        return Err("not a mul".into());
-    }
+pub fn rewrite(op: OpRef<'_>) -> Result<Patch, Miss> {
+    op.expect(&["mul"])?;
+    let mut miss = Miss::from("no operand is a sigmoid");
     for (gate, plain) in [("x", "y"), ("y", "x")] {
-        let Ok(sigmoid) = sole_producer(function, uses, id, gate, &["sigmoid"]) else { continue };
-        let x = op.value(plain).ok_or("no operand")?;
-        if function.op(sigmoid).value("x") == Some(x) {
-            let mut patch = Patch::default();
-            let new = patch.op("silu", "silu", vec![("x", Ref::Value(x))]);
-            patch.replace.push((op.outputs[0], new));
-            return Ok(patch);
+        let (gate, x) = (op.operand(gate)?, op.operand(plain)?);
+        let sigmoid = match op.sole(gate, &["sigmoid"]) {
+            Ok(sigmoid) => sigmoid,
+            Err(why) if op.made_by(gate, &["sigmoid"]).is_ok() => {
+                miss = why;
+                continue;
+            }
+            Err(_) => continue,
+        };
+        if sigmoid.operand("x")? != x {
+            miss = "the sigmoid is that of another value".into();
+            continue;
         }
+        let mut patch = Patch::default();
+        let new = patch.op("silu", "silu", vec![("x", Ref::Value(x))]);
+        return Ok(patch.replacing(op.result()?, new));
     }
-    Err("no operand is the sigmoid of the other".into())
+    Err(miss)
 }

@@ -1,29 +1,55 @@
-//! `reshape(reshape(x))`, and any mix of `reshape`, `expand_dims`, `squeeze` and `flatten2d`, becomes one `reshape`.
+//! Changes of shape in a row become one `reshape`.
+//!
+//! ```text
+//! y = squeeze(reshape(x))      becomes      y = reshape(x, shape = <shape of y>)
+//! ```
+//! `reshape`, `expand_dims`, `squeeze` and `flatten2d` change the shape only. So does a `transpose` that moves no dim
+//! past another one of more than one element; it is taken in too, and becomes a `reshape` beside another.
 
-use super::sole_producer;
-use crate::{Miss, Patch, Ref};
-use anemone_mil::{Function, OpId, Tensor, Uses};
+use crate::{Miss, OpRef, Patch, Ref};
+use anemone_mil::{Dim, Tensor, ValueId};
 
-/// Ops that only change the shape.
-const KINDS: [&str; 4] = ["reshape", "expand_dims", "squeeze", "flatten2d"];
+const KINDS: [&str; 5] = ["reshape", "expand_dims", "squeeze", "flatten2d", "transpose"];
 
 /// The rewrite; looks at the second op of a pair.
 ///
 /// # Errors
 /// The reason why it does not apply.
-pub fn rewrite(function: &Function, uses: &Uses, id: OpId) -> Result<Patch, Miss> {
-    let op = function.op(id);
-    if !KINDS.contains(&op.kind.name()) {
-        return Err("changes more than the shape".into());
+pub fn rewrite(op: OpRef<'_>) -> Result<Patch, Miss> {
+    op.expect(&KINDS)?;
+    let value = op.operand("x")?;
+    let first = op.made_by(value, &KINDS)?;
+    if op.is(&["transpose"]) && first.is(&["transpose"]) {
+        return Err("two transposes are not for this pass".into());
     }
-    let first = sole_producer(function, uses, id, "x", &KINDS)?;
-    let shape = function.value(op.outputs[0]).ty.tensor().and_then(|t| t.known_shape());
-    let shape = shape.ok_or("the resulting shape is unknown")?;
-    let dims: Option<Vec<i32>> = shape.iter().map(|&d| i32::try_from(d).ok()).collect();
-    let x = Ref::Value(function.op(first).value("x").ok_or("no operand")?);
+    keeps_order(op)?;
+    keeps_order(first)?;
     let mut patch = Patch::default();
-    let shape = patch.literal("shape", Tensor::vector_i32(&dims.ok_or("a dim is too large")?));
+    let shape = patch.literal("shape", Tensor::vector_i32(&target(op, op.result()?)?));
+    let x = Ref::Value(first.operand("x")?);
     let new = patch.op("reshape", "reshape", vec![("x", x), ("shape", shape)]);
-    patch.replace.push((op.outputs[0], new));
-    Ok(patch)
+    Ok(patch.replacing(op.result()?, new))
+}
+
+/// The shape to ask for; one dim may be left to what the others leave.
+fn target(op: OpRef<'_>, result: ValueId) -> Result<Vec<i32>, Miss> {
+    let dims = &op.tensor(result)?.dims;
+    let open = dims.iter().filter(|d| d.known().is_none()).count();
+    if open > 1 || open == 1 && dims.contains(&Dim::Known(0)) {
+        return Err("more than one dim of the result is unknown".into());
+    }
+    let extent = |d: &Dim| d.known().map_or(Ok(-1), i32::try_from);
+    dims.iter().map(|d| extent(d).map_err(|_| "a dim is too large".into())).collect()
+}
+
+/// Asks that the elements stay in their order in memory.
+fn keeps_order(op: OpRef<'_>) -> Result<(), Miss> {
+    if !op.is(&["transpose"]) {
+        return Ok(());
+    }
+    let x = op.operand("x")?;
+    let dims = &op.tensor(x)?.dims;
+    let perm = op.site()?.axes("perm", dims.len())?;
+    let long = perm.iter().filter(|&&d| dims[d] != Dim::Known(1));
+    if long.is_sorted() { Ok(()) } else { Err("the transpose moves elements".into()) }
 }

@@ -1,28 +1,31 @@
-//! `transpose(transpose(x, p), q)` becomes `transpose(x, p[q])`.
+//! Two permutations in a row become one.
+//!
+//! ```text
+//! y = transpose(transpose(x, p), q)      becomes      y = transpose(x, p[q])
+//! ```
 
-use super::sole_producer;
-use crate::{Miss, Patch, Ref};
-use anemone_mil::ops::Site;
-use anemone_mil::{Function, OpId, Tensor, Uses};
+use crate::{Miss, OpRef, Patch, Ref};
+use anemone_mil::Tensor;
 
 /// The rewrite; looks at the second `transpose`.
 ///
 /// # Errors
 /// The reason why it does not apply.
-pub fn rewrite(function: &Function, uses: &Uses, id: OpId) -> Result<Patch, Miss> {
-    let op = function.op(id);
-    if !op.is("transpose") {
-        return Err("not a transpose".into());
+pub fn rewrite(op: OpRef<'_>) -> Result<Patch, Miss> {
+    op.expect(&["transpose"])?;
+    let value = op.operand("x")?;
+    let first = op.made_by(value, &["transpose"])?;
+    let rank = op.tensor(value)?.rank();
+    let (p, q) = (first.site()?.axes("perm", rank)?, op.site()?.axes("perm", rank)?);
+    let x = first.operand("x")?;
+    let merged: Option<Vec<usize>> = q.iter().map(|&i| p.get(i).copied()).collect();
+    let merged = merged.filter(|m| m.len() == rank).ok_or("a permutation is damaged")?;
+    if merged.iter().enumerate().all(|(i, &d)| i == d) {
+        return Ok(Patch::redirect(op.result()?, x));
     }
-    let first = sole_producer(function, uses, id, "x", &["transpose"])?;
-    let (outer, inner) = (Site::new(function, op)?, Site::new(function, function.op(first))?);
-    let rank = outer.tensor("x")?.rank();
-    let (p, q) = (inner.axes("perm", rank)?, outer.axes("perm", rank)?);
-    let merged: Option<Vec<i32>> = q.iter().map(|&i| p.get(i).and_then(|&d| i32::try_from(d).ok())).collect();
-    let x = Ref::Value(function.op(first).value("x").ok_or("no operand")?);
+    let perm: Result<Vec<i32>, _> = merged.iter().map(|&d| i32::try_from(d)).collect();
     let mut patch = Patch::default();
-    let perm = patch.literal("perm", Tensor::vector_i32(&merged.ok_or("perm is damaged")?));
-    let new = patch.op("transpose", "transpose", vec![("x", x), ("perm", perm)]);
-    patch.replace.push((op.outputs[0], new));
-    Ok(patch)
+    let perm = patch.literal("perm", Tensor::vector_i32(&perm.map_err(|_| "too many dims")?));
+    let new = patch.op("transpose", "transpose", vec![("x", Ref::Value(x)), ("perm", perm)]);
+    Ok(patch.replacing(op.result()?, new))
 }

@@ -1,81 +1,79 @@
-//! Removes ops that hand their operand on: `identity`, `reshape` to the same shape, `transpose` in order, `cast` to the
-//! same type, padding and slicing by nothing, `relu` after `relu`, concatenation of one tensor, `x + 0`, `x * 1`.
+//! Ops that hand their operand on are removed.
+//!
+//! ```text
+//! y = f(mul(x, 1))      becomes      y = f(x)
+//! ```
+//! `identity`, `reshape` to the same shape, `transpose` in order, `cast` to the same type, padding and slicing by
+//! nothing, windows of one element, bounds that hold already, concatenation of one tensor, `x + 0`, `x * 1`, `x ^ 1`.
 
-use super::constant_side;
-use crate::{Miss, Patch};
-use anemone_mil::ops::Site;
-use anemone_mil::{Def, Function, OpId, Uses, ValueId};
+use crate::{Miss, OpRef, Patch};
+use anemone_mil::ValueId;
+use anemone_mil::ops::{Pad, Pool};
 
 /// The rewrite.
 ///
 /// # Errors
 /// The reason why it does not apply.
-pub fn rewrite(function: &Function, uses: &Uses, id: OpId) -> Result<Patch, Miss> {
-    let op = function.op(id);
-    let [result] = *op.outputs.as_slice() else { return Err("has not one result".into()) };
-    let operand = handed_on(function, id)?;
-    if function.value(operand).ty != function.value(result).ty {
-        return Err("changes the type".into());
-    }
-    let inner = !matches!(function.value(operand).def, Def::Result(..)) || uses.escapes(operand);
-    if uses.escapes(result) && inner {
-        return Err("an output needs a value of its own".into());
+pub fn rewrite(op: OpRef<'_>) -> Result<Patch, Miss> {
+    let operand = handed_on(op)?;
+    let result = op.result()?;
+    if op.function.value(operand).ty != op.function.value(result).ty {
+        return Err("the type changes".into());
     }
     Ok(Patch::redirect(result, operand))
 }
 
-/// The operand that the op hands on unchanged.
-fn handed_on(function: &Function, id: OpId) -> Result<ValueId, Miss> {
-    let op = function.op(id);
-    let x = op.value("x");
-    let site = Site::new(function, op)?;
-    let same = |nothing: bool| {
-        if nothing { x.ok_or(Miss::from("no operand")) } else { Err("does something".into()) }
-    };
-    match op.kind.name() {
-        "identity" | "cast" => same(true),
-        // The driver compares the types: an unchanged known shape is an unchanged tensor.
-        "reshape" | "expand_dims" | "squeeze" | "flatten2d" | "tile" => same(known(&site)),
+/// The operand that the op hands on unchanged, when the type stays the same.
+fn handed_on(op: OpRef<'_>) -> Result<ValueId, Miss> {
+    let when = |nothing: bool| if nothing { op.operand("x") } else { Err("it changes something".into()) };
+    match op.kind() {
+        "identity" | "cast" => when(true),
+        // An unchanged known shape is an unchanged tensor.
+        "reshape" | "expand_dims" | "squeeze" | "flatten2d" | "tile" => when(fixed(op)),
+        "upsample_nearest_neighbor" | "upsample_bilinear" => when(fixed(op)),
         "transpose" => {
-            let perm = site.axes("perm", site.tensor("x")?.rank())?;
-            same(perm.iter().enumerate().all(|(i, &p)| i == p))
+            let perm = op.site()?.axes("perm", op.tensor(op.operand("x")?)?.rank())?;
+            when(perm.is_sorted())
         }
-        "pad" => same(site.ints("pad")?.iter().all(|&p| p == 0)),
-        "slice_by_index" | "slice_by_size" => {
-            let forward = site.known_ints("stride").is_none_or(|s| s.iter().all(|&s| s == 1));
-            same(known(&site) && forward)
+        "pad" => when(Pad::of(&op.site()?)?.pads.is_some_and(|p| p.iter().all(|&p| p == (0, 0)))),
+        "slice_by_index" => {
+            let site = op.site()?;
+            let forward = !site.has("stride") || site.ints("stride")?.iter().all(|&s| s == 1);
+            when(fixed(op) && forward)
         }
-        "relu" | "relu6" => {
-            let before = x.and_then(|v| function.producer(v)).map(|p| function.op(p).kind.name().to_owned());
-            let kinds: &[&str] =
-                if op.is("relu") { &["relu", "relu6", "sigmoid", "softmax"] } else { &["relu6"] };
-            same(before.is_some_and(|b| kinds.contains(&b.as_str())))
+        "slice_by_size" => when(fixed(op)),
+        "avg_pool" | "max_pool" => {
+            when(fixed(op) && Pool::of(&op.site()?)?.window.kernel.iter().all(|&k| k == 1))
         }
-        "concat" => match op.values("values") {
+        "relu" => when(after(op, &["relu", "relu6", "sigmoid", "sigmoid_hard", "softmax"])),
+        "relu6" => when(after(op, &["relu6", "sigmoid", "sigmoid_hard", "softmax"])),
+        "concat" => match op.op().values("values") {
             [only] => Ok(*only),
-            _ => Err("joins several tensors".into()),
+            _ => Err("it joins several tensors".into()),
         },
-        "add" | "sub" => neutral(function, id, 0.0),
-        "mul" | "real_div" => neutral(function, id, 1.0),
-        _ => Err("does something".into()),
+        "add" | "sub" => neutral(op, 0.0),
+        "mul" | "real_div" | "pow" => neutral(op, 1.0),
+        _ => Err(Miss::OtherKind),
     }
 }
 
 /// True when the result's shape is known.
-fn known(site: &Site<'_>) -> bool {
-    let result = site.op.outputs.first().and_then(|&v| site.function.value(v).ty.tensor());
-    result.is_some_and(|t| t.known_shape().is_some())
+fn fixed(op: OpRef<'_>) -> bool {
+    op.result().is_ok_and(|v| op.shape(v).is_ok())
+}
+
+fn after(op: OpRef<'_>, kinds: &[&str]) -> bool {
+    op.operand("x").is_ok_and(|x| op.made_by(x, kinds).is_ok())
 }
 
 #[expect(clippy::float_cmp, reason = "only the exact neutral element changes nothing")]
-fn neutral(function: &Function, id: OpId, element: f64) -> Result<ValueId, Miss> {
-    let op = function.op(id);
-    let (constant, other) = constant_side(function, id)?;
-    if other == "y" && matches!(op.kind.name(), "sub" | "real_div") {
-        return Err("the order counts".into());
+fn neutral(op: OpRef<'_>, element: f64) -> Result<ValueId, Miss> {
+    let (constant, other) = op.constant_side()?;
+    if other == "y" && op.is(&["sub", "real_div", "pow"]) {
+        return Err("the constant stands on the left".into());
     }
     if constant.to_f64s().iter().any(|&v| v != element) {
         return Err("the constant is not neutral".into());
     }
-    op.value(other).ok_or("no operand".into())
+    op.operand(other)
 }

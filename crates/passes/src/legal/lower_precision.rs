@@ -1,277 +1,334 @@
 //! `fp32` ops become `fp16` ops, with casts at the edges.
 //!
 //! ```text
-//! y = conv(x: fp32)          x_h = cast(x, "fp16"); y_h = conv(x_h); y = cast(y_h, "fp32")
+//! y = conv(x: fp32)      becomes      x_h = cast(x, "fp16"); y_h = conv(x_h); y = cast(y_h, "fp32")
 //! ```
-//! An op stays in `fp32` when `fp16` is not in its type domain, when a finite constant of it would become infinite,
-//! when a single number that is not zero would become zero (an `x + 1e-10`, for instance, and with it the logarithm,
-//! root or quotient that it keeps away from zero), or when
-//! a `constexpr_*` op unpacks it into an operand that must be constant, because a cast would make that a computed one.
-//! An `epsilon` too small for `fp16` is raised to the smallest positive one, 2^-24. Nested blocks stay as they are.
+//! An op stays in `fp32` where `fp16` would not do:
+//!
+//! * its signature does not take `fp16`;
+//! * a finite constant of it would become infinite, unless it only masks what a `softmax` takes: then it becomes ±2^15;
+//! * a single number of it that is not zero would become zero (`x + 1e-10`), and so do the `log`, root, reciprocal or
+//!   quotient that it was added for;
+//! * it computes shapes or positions, between a `cast` from integers and one back.
+//!
+//! An `epsilon` too small for `fp16` is raised to the smallest positive one, 2^-24. Nested blocks take and hand out
+//! `fp32`. Compressed weights are unpacked as `fp16`. Inputs and outputs keep names and types.
 
-use crate::patch::unused_name;
-use anemone_mil::ops::{Effect, Kind, Site};
+use super::range::{self, Fit};
+use crate::Index;
+use anemone_mil::ops::{Effect, Site};
 use anemone_mil::{
-    BlockId, Const, DType, Function, Literal, Name, Op, OpId, OpKind, Origin, Tensor, Type, ValueId, Weight,
+    BlockId, Const, DType, Def, Function, Level, Literal, Name, Op, OpId, OpKind, Origin, Type, ValueId,
+    verify_op,
 };
-use anemone_tensor::f16;
 use std::collections::{HashMap, HashSet};
 
 /// Name of the pass.
 pub const NAME: &str = "lower_precision";
 
-/// Runs the pass on the body; returns how many ops compute in `fp16` now.
+/// Runs the pass; returns how many ops compute in `fp16` now.
 pub fn run(function: &mut Function) -> usize {
-    let outputs: Vec<(ValueId, Type)> =
-        function.outputs().iter().map(|&v| (v, function.value(v).ty.clone())).collect();
+    let body = function.body();
     let mut lowering = Lowering {
+        index: Index::of(function),
+        counting: range::counting(function),
         function,
         halves: HashMap::new(),
         singles: HashMap::new(),
-        lowered: HashSet::new(),
-        guarded: HashSet::new(),
+        small: HashSet::new(),
+        count: 0,
     };
-    let mut lowered = 0;
-    for id in lowering.function.block(lowering.function.body()).ops.clone() {
-        if lowering.can_lower(id) && lowering.lower(id) {
-            lowered += 1;
-        } else {
-            lowering.guard(id);
-            lowering.keep(id);
-        }
-    }
-    for (at, (value, ty)) in outputs.into_iter().enumerate() {
-        lowering.restore_output(at, value, &ty);
-    }
+    lowering.block(body);
+    lowering.restore_outputs();
+    let count = lowering.count;
     function.remove_dead_ops();
-    lowered
+    count
 }
 
 struct Lowering<'f> {
     function: &'f mut Function,
-    /// `fp16` version of values that are `fp32`.
-    halves: HashMap<ValueId, ValueId>,
-    /// `fp32` version of values that have become `fp16`.
-    singles: HashMap<ValueId, ValueId>,
-    /// Values that have become `fp16`.
-    lowered: HashSet<ValueId>,
-    /// Values that a number too small for `fp16` keeps away from zero.
-    guarded: HashSet<ValueId>,
+    /// Uses as they were before the pass, homes, and names as they are.
+    index: Index,
+    /// Ops that compute shapes and positions.
+    counting: HashSet<OpId>,
+    /// `fp16` version of values that are `fp32`, by value and, for constants, how they are rounded.
+    halves: HashMap<(ValueId, Rounding), ValueId>,
+    /// `fp32` version of values that have become `fp16`; `None` as long as nothing needs it.
+    singles: HashMap<ValueId, Option<ValueId>>,
+    /// `fp32` values that a small number keeps away from zero.
+    small: HashSet<ValueId>,
+    count: usize,
 }
 
-/// Operands whose zeros make a result infinite or no number.
-const SINGULAR: &[(&str, &str)] =
-    &[("inverse", "x"), ("log", "x"), ("pow", "x"), ("real_div", "y"), ("rsqrt", "x"), ("sqrt", "x")];
-
-fn dtype_of(function: &Function, v: ValueId) -> Option<DType> {
-    function.value(v).ty.tensor().map(|t| t.dtype)
+/// How a constant becomes `fp16`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Rounding {
+    Plain,
+    /// An epsilon is raised.
+    Raised,
+    /// A mask is bounded.
+    Bounded,
 }
 
 impl Lowering<'_> {
-    fn can_lower(&self, id: OpId) -> bool {
-        let (f, op) = (&*self.function, self.function.op(id));
-        let Ok(site) = Site::new(f, op) else { return false };
-        if site.def.effect != Effect::Pure || !op.blocks.is_empty() || op.is("classify") {
-            return false;
+    fn dtype(&self, v: ValueId) -> Option<DType> {
+        self.function.value(v).ty.tensor().map(|t| t.dtype)
+    }
+
+    /// Goes through a block; its list of ops is built anew, so that a cast can be put behind what there is so far.
+    fn block(&mut self, block: BlockId) {
+        for id in std::mem::take(&mut self.function.block_mut(block).ops) {
+            for inner in self.function.op(id).blocks.clone() {
+                self.block(inner);
+                let outputs = self.function.block(inner).outputs.clone();
+                let outputs = outputs.into_iter().map(|v| self.single(v)).collect();
+                self.function.block_mut(inner).outputs = outputs;
+            }
+            if self.lower(id) {
+                self.count += 1;
+            } else {
+                self.keep(id);
+            }
+            self.function.block_mut(block).ops.push(id);
         }
-        let touches_floats = op
-            .operands()
-            .chain(op.outputs.iter().copied())
-            .any(|v| matches!(dtype_of(f, v), Some(DType::F32 | DType::F16)));
-        touches_floats
-            && !self.relies_on_guard(op)
-            && op.args.iter().all(|arg| {
-                let param = site.version.param(&arg.param);
-                let accepts = param.is_none_or(|p| {
-                    let types = site.version.types(p);
-                    types.is_empty() || types.contains(&DType::F16)
-                });
-                let constant = param.is_some_and(|p| p.kind == Kind::Const);
-                let mut floats = arg.values.iter().filter(|&&v| dtype_of(f, v) == Some(DType::F32));
-                floats.all(|&v| {
-                    accepts && (!constant || f.constant(v).is_some()) && self.constant_fits(op, &arg.param, v)
-                })
-            })
     }
 
-    /// True for an op that zeros harm, on a value that is kept away from zero in `fp32` alone.
-    fn relies_on_guard(&self, op: &Op) -> bool {
-        let harmed = SINGULAR.iter().filter(|(kind, _)| op.is(kind));
-        harmed.filter_map(|(_, param)| op.value(param)).any(|v| self.guarded.contains(&v))
-    }
-
-    /// Remembers the results of an op that stays in `fp32` for its constants; a root of them is as delicate.
-    fn guard(&mut self, id: OpId) {
+    /// True when an op computes with `fp32` numbers, all of them tensors, and nothing but computes.
+    fn computes(&self, id: OpId) -> bool {
         let op = self.function.op(id);
-        let tiny = op.args.iter().any(|a| a.values.iter().any(|&v| !self.constant_fits(op, &a.param, v)));
-        if tiny || op.is("sqrt") && self.relies_on_guard(op) {
-            self.guarded.extend(op.outputs.iter().copied());
-        }
+        let pure = op.kind.def().is_some_and(|d| d.effect == Effect::Pure) && op.blocks.is_empty();
+        let types: Vec<Option<DType>> =
+            op.operands().chain(op.outputs.iter().copied()).map(|v| self.dtype(v)).collect();
+        // The number of elements of a range depends on the exact values of its ends.
+        let excluded = op.is("classify") || op.is("range_1d") || self.counting.contains(&id);
+        let single =
+            types.contains(&Some(DType::F32)) || op.operands().any(|v| self.singles.contains_key(&v));
+        pure && !excluded && single && types.iter().all(Option::is_some)
     }
 
-    /// True unless a constant loses its meaning in `fp16`.
-    fn constant_fits(&self, op: &Op, param: &str, v: ValueId) -> bool {
-        let Some(constant) = self.function.constant(v) else { return true };
-        if param == "epsilon" || (op.is("clip") && matches!(param, "alpha" | "beta")) {
-            return true;
-        }
-        let Ok(Literal::Tensor(t)) = constant.literal() else { return false };
-        let single = t.len() == 1;
-        t.to_f32s().into_iter().all(|v| {
-            let half = f16::from_f32(v);
-            let overflows = v.is_finite() && !half.is_finite();
-            let vanishes = single && v != 0.0 && half == f16::ZERO;
-            !overflows && !vanishes
-        })
-    }
-
-    /// Retypes the op; false, with nothing but unused casts added, when it does not type-check in `fp16`.
+    /// Makes an op compute in `fp16`; false, with the op as it was, when it must not.
     fn lower(&mut self, id: OpId) -> bool {
-        let before = self.function.op(id).clone();
-        for arg in &before.args {
-            let values = arg.values.iter().map(|&v| self.half(id, &arg.param, v)).collect();
-            self.function.op_mut(id).set_arg(&arg.param, values);
-        }
-        if before.is("cast") {
-            self.retarget_cast(id);
-        }
-        let op = self.function.op(id);
-        let Ok(types) = Site::new(self.function, op).and_then(|s| s.infer()) else {
-            self.function.op_mut(id).args = before.args;
+        if !self.computes(id) || range::needs_small_numbers(self.function.op(id), &self.small) {
             return false;
-        };
-        for (&v, ty) in before.outputs.iter().zip(types) {
+        }
+        let before = self.function.op(id).clone();
+        if matches!(before.kind.name(), "cast" | "shape") {
+            return self.follow(&before);
+        }
+        let Some(args) = self.half_args(id, &before) else { return false };
+        self.function.op_mut(id).args = args;
+        let types = Site::new(self.function, self.function.op(id)).and_then(|s| s.infer());
+        let old: Vec<Type> = before.outputs.iter().map(|&v| self.function.value(v).ty.clone()).collect();
+        for (&v, ty) in before.outputs.iter().zip(types.into_iter().flatten()) {
+            self.retype(v, &ty);
+        }
+        if verify_op(self.function, self.function.op(id), Level::Canonical).is_err() {
+            self.function.op_mut(id).args = before.args;
+            for (&v, ty) in before.outputs.iter().zip(old) {
+                self.function.value_mut(v).ty = ty;
+            }
+            return false;
+        }
+        let takes_half = before.operands().any(|v| self.singles.contains_key(&v));
+        let mut changed = takes_half || self.function.op(id).args != before.args;
+        for (&v, ty) in before.outputs.iter().zip(old) {
             if self.function.value(v).ty != ty {
-                self.lowered.insert(v);
-            }
-            self.function.value_mut(v).ty = ty;
-        }
-        true
-    }
-
-    /// A cast to `fp32` becomes one to `fp16`.
-    fn retarget_cast(&mut self, id: OpId) {
-        let dtype = Site::new(self.function, self.function.op(id)).and_then(|s| s.str("dtype"));
-        if dtype.is_ok_and(|d| d == "fp32") {
-            let name = unused_name(self.function, &format!("{}_dtype_fp16", self.function.op(id).name));
-            let value = self.function.add_const(name, Const::Literal(Literal::string("fp16")));
-            self.function.op_mut(id).set_arg("dtype", vec![value]);
-        }
-    }
-
-    /// Leaves the op in `fp32`: operands that have become `fp16` are cast back, also where nested blocks use them.
-    fn keep(&mut self, id: OpId) {
-        let op = self.function.op(id).clone();
-        for &block in &op.blocks {
-            self.keep_block(id, block);
-        }
-        for arg in &op.args {
-            let values = arg.values.iter().map(|&v| self.around(id, v)).collect();
-            self.function.op_mut(id).set_arg(&arg.param, values);
-        }
-    }
-
-    /// Gives a block nested in `before` the `fp32` versions of the values around it.
-    fn keep_block(&mut self, before: OpId, block: BlockId) {
-        for id in self.function.block(block).ops.clone() {
-            let op = self.function.op(id).clone();
-            for arg in &op.args {
-                let values = arg.values.iter().map(|&v| self.around(before, v)).collect();
-                self.function.op_mut(id).set_arg(&arg.param, values);
-            }
-            for &inner in &op.blocks {
-                self.keep_block(before, inner);
+                self.singles.insert(v, None);
+                changed = true;
             }
         }
-        let outputs = self.function.block(block).outputs.clone();
-        let outputs = outputs.into_iter().map(|v| self.around(before, v)).collect();
-        self.function.block_mut(block).outputs = outputs;
+        changed
     }
 
-    fn around(&mut self, before: OpId, v: ValueId) -> ValueId {
-        if self.lowered.contains(&v) { self.single(before, v) } else { v }
+    /// Gives a result the element type that was inferred, and leaves its dims.
+    fn retype(&mut self, v: ValueId, inferred: &Type) {
+        if let (Type::Tensor(t), Some(new)) = (&mut self.function.value_mut(v).ty, inferred.tensor()) {
+            t.dtype = new.dtype;
+        }
     }
 
-    /// The `fp16` version of an operand.
-    fn half(&mut self, before: OpId, param: &str, v: ValueId) -> ValueId {
-        if dtype_of(self.function, v) != Some(DType::F32) {
-            return v;
+    /// A `cast` or `shape` takes the `fp16` version of its operand where there is one, and asks for none.
+    fn follow(&mut self, op: &Op) -> bool {
+        op.operands().any(|v| self.singles.contains_key(&v))
+            && op.outputs.iter().all(|&v| self.dtype(v) != Some(DType::F32))
+    }
+
+    /// Arguments with all `fp32` numbers replaced by their `fp16` versions; `None` when one loses its meaning.
+    fn half_args(&mut self, id: OpId, op: &Op) -> Option<Vec<anemone_mil::Arg>> {
+        let version = Site::new(self.function, op).ok()?.version;
+        let mut args = op.args.clone();
+        for arg in &mut args {
+            let param = version.param(&arg.param);
+            let types = param.map_or(&[][..], |p| version.types(p));
+            if !types.is_empty() && !types.contains(&DType::F16) {
+                continue;
+            }
+            for v in &mut arg.values {
+                if self.dtype(*v) == Some(DType::F32) {
+                    *v = self.half(id, op, &arg.param, *v)?;
+                }
+            }
         }
-        if let Some(&half) = self.halves.get(&v) {
-            return half;
+        Some(args)
+    }
+
+    /// The `fp16` version of an operand; `None` when it would lose its meaning.
+    fn half(&mut self, id: OpId, op: &Op, param: &str, v: ValueId) -> Option<ValueId> {
+        let mut rounding = if param == "epsilon" { Rounding::Raised } else { Rounding::Plain };
+        if let Some(constant) = self.function.constant(v) {
+            match range::fit(op, param, constant) {
+                Fit::Fits => {}
+                Fit::Overflows if range::only_masks(self.function, &self.index, id) => {
+                    rounding = Rounding::Bounded
+                }
+                Fit::Overflows => return None,
+                Fit::Vanishes => {
+                    self.small.extend(&op.outputs);
+                    return None;
+                }
+            }
+        } else {
+            rounding = Rounding::Plain;
         }
-        let name = unused_name(self.function, &format!("{}_to_fp16", self.function.value(v).name));
+        if let Some(&half) = self.halves.get(&(v, rounding)) {
+            return Some(half);
+        }
         let half = match self.function.constant(v) {
             Some(c) => {
-                let constant = half_constant(c, param);
-                self.function.add_const(name, constant)
+                let constant = range::half(c, param, rounding == Rounding::Bounded);
+                self.add_const(v, constant)
             }
-            None => self.cast(before, v, DType::F16, name),
+            None => self.computed_half(v)?,
         };
-        self.halves.insert(v, half);
-        half
+        self.halves.insert((v, rounding), half);
+        Some(half)
     }
 
-    /// The `fp32` version of an operand.
-    fn single(&mut self, before: OpId, v: ValueId) -> ValueId {
-        let computed = self.function.constant(v).is_none();
-        if dtype_of(self.function, v) != Some(DType::F16) || !computed {
-            return v;
-        }
-        if let Some(&single) = self.singles.get(&v) {
-            return single;
-        }
-        let name = unused_name(self.function, &format!("{}_to_fp32", self.function.value(v).name));
-        let single = self.cast(before, v, DType::F32, name);
-        self.singles.insert(v, single);
-        single
-    }
-
-    /// Inserts a cast before op `before`, or at the end when that is not in the body.
-    fn cast(&mut self, before: OpId, v: ValueId, to: DType, name: Name) -> ValueId {
-        let body = self.function.body();
-        let at = self.function.position(body, before).unwrap_or(usize::MAX);
-        self.cast_at(at, v, to, name)
-    }
-
-    fn cast_at(&mut self, at: usize, v: ValueId, to: DType, name: Name) -> ValueId {
-        let dtype = unused_name(self.function, &format!("{name}_dtype_0"));
-        let dtype = self.function.add_const(dtype, Const::Literal(Literal::string(to.name())));
-        let mut op = Op::new(OpKind::named("cast"), name.clone());
-        op.set_arg("x", vec![v]);
-        op.set_arg("dtype", vec![dtype]);
-        let source = self.function.producer(v).and_then(|p| self.function.op(p).origin.source.clone());
-        op.origin = Origin { source, pass: Some(NAME) };
-        let ty = self.function.value(v).ty.tensor().map(|t| t.with_dtype(to));
-        let ty = ty.map_or_else(|| self.function.value(v).ty.clone(), Type::Tensor);
-        let id = self.function.insert(self.function.body(), at, op, vec![(name, ty)]);
-        self.function.op(id).outputs[0]
-    }
-
-    /// Gives an output its old type back; the cast takes over the name.
-    fn restore_output(&mut self, at: usize, v: ValueId, ty: &Type) {
-        if self.function.value(v).ty == *ty {
-            return;
-        }
-        let Some(dtype) = ty.tensor().map(|t| t.dtype) else { return };
+    fn add_const(&mut self, v: ValueId, constant: Const) -> ValueId {
         let name = self.function.value(v).name.clone();
-        let inner = unused_name(self.function, &format!("{name}_cast_fp16"));
-        self.function.value_mut(v).name = inner;
-        let cast = self.cast_at(usize::MAX, v, dtype, name);
-        let body = self.function.body();
-        self.function.block_mut(body).outputs[at] = cast;
+        // A constant without a name stands where it is used.
+        let name = if name.is_empty() { name } else { self.index.take_name(&format!("{name}_to_fp16")) };
+        self.function.add_const(name, constant)
+    }
+
+    /// The `fp16` version of a computed `fp32` value.
+    fn computed_half(&mut self, v: ValueId) -> Option<ValueId> {
+        if let Some(maker) = self.function.producer(v) {
+            let op = self.function.op(maker).clone();
+            if op.kind.def().is_some_and(|d| d.effect == Effect::Constexpr) {
+                return self.unpacked_half(&op, v);
+            }
+            // What was cast to `fp32` is cast to `fp16` instead.
+            if op.is("cast")
+                && let Some(x) = op.value("x")
+            {
+                return match self.dtype(x) {
+                    Some(DType::F16) => Some(x),
+                    _ => self.cast(v, x, DType::F16),
+                };
+            }
+        }
+        self.cast(v, v, DType::F16)
+    }
+
+    /// A `constexpr_*` op that unpacks to `fp16`.
+    fn unpacked_half(&mut self, op: &Op, v: ValueId) -> Option<ValueId> {
+        if op.is("constexpr_cast") {
+            return op.value("source_val");
+        }
+        let mut copy = op.clone();
+        for arg in &mut copy.args {
+            for value in &mut arg.values {
+                let constant = self.function.constant(*value).filter(|c| is_single(&c.ty()));
+                if let Some(c) = constant.map(|c| range::half(c, &arg.param, false)) {
+                    *value = self.add_const(*value, c);
+                }
+            }
+        }
+        let types = Site::new(self.function, &copy).and_then(|s| s.infer()).ok()?;
+        let ty = types.into_iter().next().filter(|t| t.tensor().is_some_and(|t| t.dtype == DType::F16))?;
+        self.append(v, copy, "to_fp16", ty)
+    }
+
+    /// Leaves an op as it is: operands that have become `fp16` are cast back.
+    fn keep(&mut self, id: OpId) {
+        let args = self.function.op(id).args.clone();
+        for arg in args {
+            let values = arg.values.iter().map(|&v| self.single(v)).collect();
+            self.function.op_mut(id).set_arg(&arg.param, values);
+        }
+        let op = self.function.op(id);
+        if range::hands_on(op) && op.operands().any(|v| self.small.contains(&v)) {
+            self.small.extend(op.outputs.clone());
+        }
+    }
+
+    /// The version of an operand that has the type it had before the pass.
+    fn single(&mut self, v: ValueId) -> ValueId {
+        match self.singles.get(&v) {
+            None => v,
+            Some(Some(single)) => *single,
+            Some(None) => match self.cast(v, v, DType::F32) {
+                Some(single) => {
+                    self.singles.insert(v, Some(single));
+                    single
+                }
+                None => v,
+            },
+        }
+    }
+
+    /// Puts a cast of `x`, named after `v`, behind what there is so far of the block that `v` is made in.
+    fn cast(&mut self, v: ValueId, x: ValueId, to: DType) -> Option<ValueId> {
+        let suffix = format!("to_{}", to.name());
+        let ty = Type::Tensor(self.function.value(x).ty.tensor()?.with_dtype(to));
+        let dtype = self.index.take_name(&format!("{}_{suffix}_dtype", self.function.value(v).name));
+        let dtype = self.function.add_const(dtype, Const::Literal(Literal::string(to.name())));
+        let mut op = Op::new(OpKind::named("cast"), "");
+        op.set_arg("x", vec![x]);
+        op.set_arg("dtype", vec![dtype]);
+        self.append(v, op, &suffix, ty)
+    }
+
+    fn append(&mut self, v: ValueId, mut op: Op, suffix: &str, ty: Type) -> Option<ValueId> {
+        let block = match self.function.value(v).def {
+            Def::Input(_) => self.function.body(),
+            Def::BlockInput(block, _) => block,
+            Def::Result(op, _) => self.index.home(op)?,
+            Def::Const(_) => return None,
+        };
+        let name: Name = self.index.take_name(&format!("{}_{suffix}", self.function.value(v).name));
+        let source = self.function.producer(v).and_then(|p| self.function.op(p).origin.source.clone());
+        op.name = name.clone();
+        op.origin = Origin { source, pass: Some(NAME) };
+        let id = self.function.append(block, op, vec![(name, ty)]);
+        self.function.op(id).outputs.first().copied()
+    }
+
+    /// Casts outputs back; the casts take over their names.
+    fn restore_outputs(&mut self) {
+        let outputs = self.function.outputs().to_vec();
+        let mut renamed = HashSet::new();
+        for (at, v) in outputs.into_iter().enumerate() {
+            let single = self.single(v);
+            if single == v {
+                continue;
+            }
+            if renamed.insert(v) {
+                let name = self.function.value(v).name.clone();
+                let inner = self.index.take_name(&format!("{name}_fp16"));
+                self.function.value_mut(v).name = inner;
+                self.function.value_mut(single).name = name.clone();
+                if let Some(cast) = self.function.producer(single) {
+                    self.function.op_mut(cast).name = name;
+                }
+            }
+            let body = self.function.body();
+            self.function.block_mut(body).outputs[at] = single;
+        }
     }
 }
 
-fn half_constant(constant: &Const, param: &str) -> Const {
-    match constant {
-        Const::Weight(w) => w.clone().cast(DType::F16).into(),
-        Const::Literal(Literal::Tensor(t)) if param == "epsilon" && t.len() == 1 => {
-            let raised = t.f64_at(0).max(f64::from(f16::MIN_POSITIVE_SUBNORMAL.to_f32()));
-            Tensor::scalar_f64(DType::F16, raised).into()
-        }
-        Const::Literal(Literal::Tensor(t)) if t.rank() > 0 => Weight::of(t).cast(DType::F16).into(),
-        Const::Literal(Literal::Tensor(t)) => t.cast(DType::F16).into(),
-        Const::Literal(other) => Const::Literal(other.clone()),
-    }
+fn is_single(ty: &Type) -> bool {
+    ty.tensor().is_some_and(|t| t.dtype == DType::F32)
 }

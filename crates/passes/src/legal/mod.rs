@@ -1,3 +1,4 @@
 //! Passes that fit a canonical program to what it will run on.
 
 pub mod lower_precision;
+mod range;

@@ -1,0 +1,96 @@
+//! Convolutions with a scale and a shift per output channel worked into their weights.
+
+use crate::{Miss, OpRef, Patch, Ref};
+use anemone_mil::{Dim, Tensor, ValueId, Weight};
+use anemone_tensor::num;
+
+/// A weight with more elements is not copied for one of several users.
+const SHARED: usize = 1 << 10;
+
+/// Number of channels of a value `[batch, channels, spatial..]`.
+pub(super) fn channels(op: OpRef<'_>, value: ValueId) -> Result<usize, Miss> {
+    let dims = &op.tensor(value)?.dims;
+    dims.get(1).and_then(Dim::known).ok_or_else(|| op.about(value, "has an unknown number of channels"))
+}
+
+/// One number per channel of a constant that broadcasts over `[batch, channels, spatial..]` of rank `rank`.
+pub(super) fn per_channel(t: &Tensor, channels: usize, rank: usize) -> Result<Vec<f64>, Miss> {
+    if t.rank() > rank {
+        return Err("the constant has too many dims".into());
+    }
+    if t.len() == 1 {
+        return Ok(vec![t.f64_at(0); channels]);
+    }
+    let axis = (t.rank() + 1).checked_sub(rank);
+    if t.len() != channels || axis.and_then(|a| t.shape().get(a)) != Some(&channels) {
+        return Err("the constant is not one number per channel".into());
+    }
+    Ok(t.to_f64s())
+}
+
+/// Replaces `root` by the convolution before it with `scale` and `shift` per output channel worked in.
+pub(super) fn scaled(root: OpRef<'_>, conv: OpRef<'_>, scale: &[f64], shift: &[f64]) -> Result<Patch, Miss> {
+    if scale.iter().chain(shift).any(|v| !v.is_finite()) {
+        return Err("a factor or term is not finite".into());
+    }
+    let weight = conv.operand("weight")?;
+    let numbers = conv.constant(weight)?;
+    if numbers.len() > SHARED {
+        conv.index.only(weight).ok_or_else(|| conv.about(weight, "is a weight with other users"))?;
+    }
+    let transposed = conv.is(&["conv_transpose"]);
+    if transposed && conv.site()?.int("groups")? != 1 {
+        return Err("a grouped conv_transpose keeps its scale".into());
+    }
+    // Output channels are dim 0 of conv weights and dim 1 of conv_transpose weights.
+    let numbers = rows_scaled(&numbers, usize::from(transposed), scale)?;
+    let bias = shifted_bias(conv, numbers.dtype(), scale, shift)?;
+    let mut patch = Patch::default();
+    let mut changed = vec![("weight", patch.constant("weight", Weight::of(&numbers)))];
+    if conv.op().value("bias").is_some() || shift.iter().any(|&t| t != 0.0) {
+        changed.push(("bias", patch.constant("bias", Weight::of(&bias))));
+    }
+    let new = patch.variant(conv.op(), "folded", changed);
+    Ok(patch.replacing(root.result()?, new))
+}
+
+/// Replaces `root` by the convolution before it with `shift` per output channel added to its bias.
+pub(super) fn shifted(root: OpRef<'_>, conv: OpRef<'_>, shift: &[f64]) -> Result<Patch, Miss> {
+    let dtype = conv.tensor(conv.operand("weight")?)?.dtype;
+    let bias = shifted_bias(conv, dtype, &vec![1.0; shift.len()], shift)?;
+    let mut patch = Patch::default();
+    let b: Ref = patch.constant("bias", Weight::of(&bias));
+    let new = patch.variant(conv.op(), "folded", vec![("bias", b)]);
+    Ok(patch.replacing(root.result()?, new))
+}
+
+fn shifted_bias(
+    conv: OpRef<'_>,
+    dtype: anemone_mil::DType,
+    scale: &[f64],
+    shift: &[f64],
+) -> Result<Tensor, Miss> {
+    let old = match conv.op().value("bias") {
+        Some(b) => conv.constant(b)?.to_f64s(),
+        None => vec![0.0; shift.len()],
+    };
+    if old.len() != shift.len() || scale.len() != shift.len() || !dtype.is_float() {
+        return Err("one number per output channel is needed".into());
+    }
+    let bias: Vec<f64> = old.iter().zip(scale).zip(shift).map(|((b, s), t)| b * s + t).collect();
+    Ok(Tensor::from_f64s(dtype, [shift.len()], &bias)?)
+}
+
+/// The tensor with every slice along `axis` multiplied by its factor.
+fn rows_scaled(t: &Tensor, axis: usize, factors: &[f64]) -> Result<Tensor, Miss> {
+    if t.shape().get(axis) != Some(&factors.len()) || !t.dtype().is_float() || t.is_empty() {
+        return Err("one factor per output channel of a float weight is needed".into());
+    }
+    let inner: usize = t.shape()[axis + 1..].iter().product();
+    let mut values = t.to_f32s();
+    for (row, chunk) in values.chunks_mut(inner).enumerate() {
+        let s = num::f32_of(factors[row % factors.len()]);
+        chunk.iter_mut().for_each(|v| *v *= s);
+    }
+    Ok(Tensor::from_f32s(t.shape(), &values)?.cast(t.dtype()))
+}
