@@ -6,8 +6,9 @@ use std::collections::HashMap;
 
 /// Prints and parses the program in every dialect and order; what differs first afterwards, in words.
 ///
-/// The interface is no part of the text, and is taken over.
+/// The interface, documentation and unknown protobuf fields are no part of the text; they do not count.
 pub fn difference_after_text(program: &Program) -> Option<String> {
+    let program = &written(program);
     let ways = [None, Some(Dialect::V1_0), Some(Dialect::V1_3)];
     let orders = [ConstOrder::FirstUse, ConstOrder::AsMade];
     let all = ways.into_iter().flat_map(|dialect| orders.map(|order| (dialect, order)));
@@ -16,6 +17,26 @@ pub fn difference_after_text(program: &Program) -> Option<String> {
         let found = after(program, &options)?;
         Some(format!("{found} (dialect {dialect:?}, order {order:?})"))
     })
+}
+
+/// The program without what text cannot say.
+fn written(program: &Program) -> Program {
+    let mut program = program.clone();
+    program.doc.clear();
+    program.unknown = Bytes::new();
+    for function in &mut program.functions {
+        function.unknown = Bytes::new();
+        let mut blocks = vec![function.body()];
+        for (_, id) in function.walk() {
+            let op = function.op_mut(id);
+            op.unknown = Bytes::new();
+            blocks.extend(&op.blocks);
+        }
+        for block in blocks {
+            function.block_mut(block).unknown = Bytes::new();
+        }
+    }
+    program
 }
 
 /// A weight's place in the text, and what tells apart two weights at one place.

@@ -5,6 +5,7 @@
 
 use crate::Outcome;
 use crate::place::{ending_with, repository, run, target};
+use anemone_mil::text::PrintOptions;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -28,7 +29,7 @@ const TARGETS: &[Target] = &[
     target_of("package", &[("corpus/packages", ".mlpackage")]),
     target_of("blob", &[("corpus/packages", "weight.bin"), ("corpus/bad/blob", ".bin")]),
     target_of("manifest", &[("corpus/packages", "Manifest.json"), ("corpus/bad/manifest", ".json")]),
-    target_of("mil_text", &[("corpus", ".mil")]),
+    target_of("mil_text", &[("corpus", ".mil"), ("corpus/packages", ".mlpackage")]),
     target_of("onnx", &[("corpus", ".onnx")]),
     target_of("import_onnx", &[("corpus", ".onnx")]),
     target_of("safetensors", &[("corpus", ".safetensors")]),
@@ -162,6 +163,7 @@ fn plant(target: &Target, folder: &Path) -> Result<(), String> {
             "mlmodelc" => {
                 sections(&path, &["coremldata.bin", "metadata.json", "model.mil", "weights/weight.bin"])
             }
+            "mil_text" if path.is_dir() => text(&path)?,
             _ => fs::read(&path).map_err(|e| format!("cannot read {}: {e}", path.display()))?,
         };
         if bytes.len() <= target.max_len {
@@ -170,6 +172,12 @@ fn plant(target: &Target, folder: &Path) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// The program of a package as MIL text.
+fn text(path: &Path) -> Result<Vec<u8>, String> {
+    let opened = anemone::open(path).map_err(|e| e.to_string())?;
+    Ok(anemone_mil::text::print(&opened.program, &PrintOptions::default()).into_bytes())
 }
 
 const PACKAGE_WEIGHTS: &str = "Data/com.apple.CoreML/weights/weight.bin";

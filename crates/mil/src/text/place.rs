@@ -78,7 +78,7 @@ impl Scan<'_> {
                 last.1 = i;
             }
             let op = function.op(id);
-            if !in_bracket(op, function.opset) {
+            if !in_bracket(function, op) {
                 op.operands().for_each(|v| self.touch(v));
             }
             op.blocks.iter().for_each(|&b| self.block(b));
@@ -112,9 +112,12 @@ impl Scan<'_> {
 /// True for ops whose operands stand in the attribute bracket: `constexpr_*` ops as defined up to `ios17`.
 ///
 /// Source: coremltools 9.0 writes the operands of a `constexpr_*` op into `Operation.attributes` when the op's
-/// definition is older than `ios18`, into `Operation.inputs` otherwise.
-pub(super) fn in_bracket(op: &Op, opset: Opset) -> bool {
-    if !op.kind.name().starts_with("constexpr_") {
+/// definition is older than `ios18`, into `Operation.inputs` otherwise. An operand that has a name, or is not constant,
+/// as only an op that the table lacks can have it, cannot stand in the bracket.
+pub(super) fn in_bracket(function: &Function, op: &Op) -> bool {
+    let opset = function.opset;
+    let nameless = |v: &ValueId| function.constant(*v).is_some() && function.value(*v).name.is_empty();
+    if !op.kind.name().starts_with("constexpr_") || !op.args.iter().all(|a| a.values.iter().all(nameless)) {
         return false;
     }
     match op.kind.def().and_then(|def| def.version(opset)) {

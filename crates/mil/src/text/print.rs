@@ -140,7 +140,7 @@ impl Printer<'_, '_> {
             self.out.push_str(" = ");
         }
         self.out.push_str(op.kind.name());
-        let bracket = in_bracket(op, function.opset);
+        let bracket = in_bracket(function, op);
         self.arguments(function, op, bracket);
         for &block in &op.blocks {
             self.nested(scope, block, indent + NESTED_INDENT);
