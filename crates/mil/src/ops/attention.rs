@@ -2,7 +2,8 @@
 //!
 //! Formula: the MIL op reference of coremltools 9.0, `ops/defs/iOS18/transformers.py`.
 
-use super::common::{T, T_FLOATS, broadcast_offsets, element_count};
+use super::common::{T, T_FLOATS, broadcast_offsets};
+use super::rearrange::made;
 use super::window::volume;
 use super::{Accept, Domain, Effect, Fault, OpDef, Site, Version, Work, tensor};
 use crate::eval::EvalSite;
@@ -100,7 +101,8 @@ fn eval(site: &EvalSite<'_>) -> Result<Vec<Literal>, Fault> {
     let (q, k, v) = (query.to_f64s(), key.to_f64s(), value.to_f64s());
     let scale = num::f64_of_usize(e).sqrt();
     let shape = [batch, &[l, ev]].concat();
-    let mut out = Vec::with_capacity(element_count(&shape)?);
+    let mut out = Vec::with_capacity(made(&shape, query.len())?);
+    made(&[l, s], 0)?;
     let batches = if volume(&shape) == 0 { 0 } else { volume(batch) };
     for b in 0..batches {
         for i in 0..l {

@@ -211,7 +211,7 @@ fn infer_affine(site: &Site<'_>) -> Result<Vec<Type>, Fault> {
 
 /// Every dim of `blocks` divides the dim of `shape`, and there are as many.
 fn check_blocks(param: &str, blocks: &[usize], shape: &[usize]) -> Result<(), Fault> {
-    let divides = blocks.iter().zip(shape).all(|(&b, &n)| b > 0 && n % b == 0);
+    let divides = blocks.iter().zip(shape).all(|(&b, &n)| n.checked_rem(b).unwrap_or(n) == 0);
     if blocks.len() == shape.len() && !shape.is_empty() && divides {
         return Ok(());
     }

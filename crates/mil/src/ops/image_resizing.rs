@@ -419,9 +419,10 @@ fn infer_crop_resize(site: &Site<'_>) -> Result<Vec<Type>, Fault> {
 
 /// Dims before height and width for boxes given as `[n, 1, 4 or 5, 1, 1]`.
 fn roi_dims(site: &Site<'_>, x: &TensorType) -> Result<Vec<Dim>, Fault> {
-    let roi = site.tensor("roi")?;
+    let (roi, unit) = (site.tensor("roi")?, Dim::Known(1));
+    let numbers = |d: &Dim| d.known().is_none_or(|d| d == 4 || d == 5);
     match roi.dims.as_slice() {
-        [n, _, four, _, _] if four.known().is_none_or(|d| d == 4 || d == 5) => {
+        [n, a, four, b, c] if numbers(four) && [a, b, c].into_iter().all(|d| d.compatible(&unit)) => {
             Ok(vec![n.clone(), x.dims[0].clone(), x.dims[1].clone()])
         }
         _ => Err(Fault::arg("roi", roi, "of shape [n, 1, 4 or 5, 1, 1]")),

@@ -286,4 +286,13 @@ mod tests {
         assert!(b.op("l2_norm").arg(X, x).one("y").is_ok());
         assert!(b.op("layer_norm").arg(X, x).ints("axes", &[3]).one("y").is_err());
     }
+
+    #[test]
+    fn nothing_is_allocated_for_the_channels_of_an_empty_batch() {
+        let x = f32s(&[0, 1 << 40, 2], &[]);
+        for op in ["instance_norm", "layer_norm"] {
+            let out = run(Opset::Ios15, op, &[(X, x.clone())], |b| b);
+            assert!(out[0].is_empty(), "{op}");
+        }
+    }
 }

@@ -2,12 +2,14 @@
 //!
 //! Formulas: the MIL op reference of coremltools 9.0, `ops/defs/iOS15/pool.py`.
 
-use super::common::{BOOL, INT32, STRING, T, T_FLOATS, element_count};
-use super::window::{lift, no_pads, ones, positive, spatial, tap_position, volume};
+use super::common::{BOOL, INT32, STRING, T, T_FLOATS};
+use super::rearrange::made;
+use super::window::{lift, no_pads, ones, positive, spatial, volume};
 use super::{Default, Effect, Fault, OpDef, Padding, Param, Site, Version, Window, Work, constant, tensor};
 use crate::eval::EvalSite;
 use crate::{Dim, Literal, Opset, TensorType, Type, ValueId};
 use anemone_tensor::num;
+use std::ops::Range;
 
 /// The ops of this family.
 pub static OPS: &[&OpDef] = &[&AVG_POOL, &L2_POOL, &MAX_POOL];
@@ -172,10 +174,9 @@ fn eval(site: &EvalSite<'_>) -> Result<Vec<Literal>, Fault> {
     let out = out.ok_or_else(|| Fault::new("the result is too large to be addressed"))?;
     let shape = [x.shape()[..2].to_vec(), out.clone()].concat();
     let plane = Plane { pool: &pool, input: space, output: &out, pads: pool.window.pads(space) };
-    let mut values = Vec::with_capacity(element_count(&shape)?);
+    let mut values = Vec::with_capacity(made(&shape, x.len())?);
     let xs = x.to_f64s();
-    let size = volume(space).max(1);
-    let channels = if xs.is_empty() { 0 } else { xs.len() / size };
+    let (size, channels) = (volume(space), if shape.contains(&0) { 0 } else { volume(&shape[..2]) });
     (0..channels).for_each(|c| plane.run(&xs[c * size..(c + 1) * size], &mut values));
     EvalSite::floats(x.dtype(), &shape, &values)
 }
@@ -202,8 +203,8 @@ impl Plane<'_> {
     fn window(&self, at: [usize; 3], xs: &[f64]) -> f64 {
         let [_, h, w] = lift(self.input, 1);
         let [zs, ys, cols] = [0, 1, 2].map(|axis| self.taps(axis, at[axis]));
-        let rows = zs.iter().flat_map(|z| ys.iter().map(move |y| (z * h + y) * w));
-        let elements = rows.flat_map(|row| cols.iter().map(move |x| xs[row + x]));
+        let rows = zs.flat_map(|z| ys.clone().map(move |y| (z * h + y) * w));
+        let elements = rows.flat_map(|row| cols.clone().map(move |x| xs[row + x]));
         match self.pool.kind {
             PoolKind::Max => elements.fold(f64::NEG_INFINITY, |m, v| if v > m || v.is_nan() { v } else { m }),
             PoolKind::L2 => elements.map(|v| v * v).sum::<f64>().sqrt(),
@@ -212,12 +213,12 @@ impl Plane<'_> {
     }
 
     /// Positions in the input of the taps of output `at` along one lifted dim.
-    fn taps(&self, axis: usize, at: usize) -> Vec<usize> {
+    fn taps(&self, axis: usize, at: usize) -> Range<usize> {
         let w = &self.pool.window;
-        let step = lift(&w.strides, 1)[axis];
         let (before, extent) = (lift(&self.pads, (0, 0))[axis].0, lift(self.input, 1)[axis]);
-        let taps = 0..lift(&w.kernel, 1)[axis];
-        taps.filter_map(|tap| tap_position(at, tap, (step, 1), before, extent)).collect()
+        let start = at.saturating_mul(lift(&w.strides, 1)[axis]);
+        let end = start.saturating_add(lift(&w.kernel, 1)[axis]);
+        start.saturating_sub(before)..end.saturating_sub(before).min(extent)
     }
 
     fn count(&self, at: [usize; 3]) -> f64 {
@@ -280,5 +281,13 @@ mod tests {
         assert!(infer(&[5, 2], "valid").is_err());
         let fault = infer(&[2, 2], "same_lower").expect_err("not before ios16").to_string();
         assert!(fault.contains("ios16"), "{fault}");
+    }
+
+    #[test]
+    fn windows_over_padding_alone_hold_nothing() {
+        let out = run(Opset::Ios15, "avg_pool", &[("x", f32s(&[1, 2, 0], &[]))], |b| {
+            b.ints("kernel_sizes", &[2]).str("pad_type", "custom").ints("pad", &[1, 1])
+        });
+        assert_eq!((out[0].shape(), out[0].to_f64s()), (&[1, 2, 1][..], vec![0.0, 0.0]));
     }
 }

@@ -1,6 +1,6 @@
 //! Unpacks compressed weights.
 
-use super::{check_lut, flat_index_bits, given_shape};
+use super::{check_blocks, check_lut, flat_index_bits, given_shape};
 use crate::eval::EvalSite;
 use crate::ops::Fault;
 use crate::ops::common::{element_count, for_each_index, offset, strides};
@@ -14,10 +14,8 @@ fn tensor(dtype: DType, shape: &[usize], values: &[f64]) -> Result<Literal, Faul
 
 /// For every element of `shape`, in row-major order, the position of its block in a tensor of shape `blocks`.
 fn block_offsets(shape: &[usize], blocks: &[usize]) -> Result<Vec<usize>, Fault> {
-    let sizes: Option<Vec<usize>> = shape.iter().zip(blocks).map(|(&n, &b)| n.checked_div(b)).collect();
-    let sizes = sizes
-        .filter(|s| s.len() == shape.len())
-        .ok_or_else(|| Fault::arg("scale", format!("of shape {blocks:?}"), format!("dividing {shape:?}")))?;
+    check_blocks("scale", blocks, shape)?;
+    let sizes: Vec<usize> = shape.iter().zip(blocks).map(|(n, &b)| n.checked_div(b).unwrap_or(1)).collect();
     let steps = strides(blocks);
     let mut out = Vec::with_capacity(element_count(shape)?);
     let mut block = vec![0; shape.len()];

@@ -2,7 +2,7 @@
 
 use super::view::{Conv, ConvTranspose};
 use crate::eval::EvalSite;
-use crate::ops::common::element_count;
+use crate::ops::rearrange::made;
 use crate::ops::window::{lift, tap_position, volume};
 use crate::ops::{Fault, Window};
 use crate::{Dim, Literal, Tensor};
@@ -172,8 +172,8 @@ fn check_kernel(window: &Window, weight: &Tensor) -> Result<(), Fault> {
 
 /// A result of shape `[n, c, *spatial]` that holds the bias, or zeros.
 fn biased(site: &EvalSite<'_>, shape: &[usize]) -> Result<Vec<f64>, Fault> {
-    let count = element_count(shape)?;
-    let Some(bias) = site.optional("bias") else { return Ok(vec![0.0; count]) };
+    let count = made(shape, 0)?;
+    let Some(bias) = site.optional("bias").filter(|_| count > 0) else { return Ok(vec![0.0; count]) };
     if shape.get(1) != Some(&bias.len()) {
         let allowed = format!("one per output channel of {shape:?}");
         return Err(Fault::arg("bias", format!("of {} elements", bias.len()), allowed));

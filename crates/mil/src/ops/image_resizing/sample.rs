@@ -2,7 +2,7 @@
 
 use super::scale::{blend, sampling, size};
 use crate::eval::EvalSite;
-use crate::ops::common::element_count;
+use crate::ops::rearrange::made;
 use crate::ops::window::volume;
 use crate::ops::{Fault, Site};
 use crate::{Literal, Tensor};
@@ -113,7 +113,7 @@ pub(super) fn affine(site: &EvalSite<'_>) -> Result<Vec<Literal>, Fault> {
     }
     let outside = Outside::Constant(site.float("padding_value")?);
     let shape = [batch, channels, rows, columns];
-    let mut out = Vec::with_capacity(element_count(&shape)?);
+    let mut out = Vec::with_capacity(made(&shape, x.len())?);
     let unit =
         |i: usize, n: usize| if n > 1 { 2.0 * f64_of_usize(i) / f64_of_usize(n - 1) - 1.0 } else { 0.0 };
     let pixel = |v: f64, extent: usize| (v + 1.0) / 2.0 * f64_of_usize(extent.saturating_sub(1));
@@ -214,7 +214,7 @@ pub(super) fn resample(site: &EvalSite<'_>) -> Result<Vec<Literal>, Fault> {
     let (outside, nearest) = (padding_mode(&site.site)?, takes_nearest(&site.site)?);
     let points = coordinates.to_f64s();
     let shape = [batch, channels, rows, columns];
-    let mut out = Vec::with_capacity(element_count(&shape)?);
+    let mut out = Vec::with_capacity(made(&shape, x.len())?);
     let size = volume(&[rows, columns]);
     let images_read = if volume(&shape) == 0 { 0 } else { batch };
     for b in 0..images_read {
@@ -316,7 +316,10 @@ pub(super) fn crop_resize(site: &EvalSite<'_>) -> Result<Vec<Literal>, Fault> {
         true => vec![cuts.len(), per_cut, channels, rows, columns],
         false => vec![cuts.len(), channels, rows, columns],
     };
-    let mut out = Vec::with_capacity(element_count(&shape)?);
+    let mut out = Vec::with_capacity(made(&shape, x.len())?);
+    if shape.contains(&0) {
+        return EvalSite::floats(x.dtype(), &shape, &out);
+    }
     for cut in &cuts {
         let [vertical, horizontal] = order.spans(cut.numbers);
         let (ys, xs) = (points(vertical, height, rows), points(horizontal, width, columns));

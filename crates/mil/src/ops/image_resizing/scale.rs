@@ -2,7 +2,7 @@
 
 use super::{Interpolation, Sampling, Tap};
 use crate::eval::EvalSite;
-use crate::ops::common::element_count;
+use crate::ops::rearrange::made;
 use crate::ops::window::volume;
 use crate::ops::{Fault, Site};
 use crate::{Dim, Literal, ValueId};
@@ -86,7 +86,22 @@ impl Resize {
         x[..kept].iter().cloned().chain(resized).collect()
     }
 
-    /// The same, `Runtime` targets replaced by the elements of operand `shape`.
+    /// Shape of the result of an input of this shape.
+    ///
+    /// # Errors
+    /// When an extent is known only at run time, the rank is too small, or a scaled extent is too large.
+    pub fn output_shape(&self, x: &[usize]) -> Result<Vec<usize>, Fault> {
+        let kept = x.len().checked_sub(self.targets.len());
+        let split = kept.and_then(|k| x.split_at_checked(k));
+        let resized = split.and_then(|(kept, rest)| {
+            let extents = rest.iter().zip(&self.targets).map(|(&n, t)| t.extent(n));
+            Some([kept.to_vec(), extents.collect::<Option<Vec<_>>>()?].concat())
+        });
+        let message = || Fault::new(format!("an extent that {x:?} is resized to is not known, or too large"));
+        resized.ok_or_else(message)
+    }
+
+    /// The op with `Runtime` targets replaced by the elements of operand `shape`.
     ///
     /// # Errors
     /// When there are too few of them or one is negative.
@@ -175,21 +190,19 @@ pub(super) fn eval(site: &EvalSite<'_>) -> Result<Vec<Literal>, Fault> {
     if view.targets.contains(&Target::Runtime) {
         view = view.with_shape(&site.site, x.rank(), site.ints("shape")?)?;
     }
-    let (mut shape, mut values) = (x.shape().to_vec(), x.to_f64s());
-    let kept = shape.len().saturating_sub(view.targets.len());
-    for (axis, target) in view.targets.iter().enumerate() {
-        let input = shape[kept + axis];
-        let output = target.extent(input).ok_or_else(|| Fault::new("a resized extent is not known"))?;
-        let below = volume(&shape[kept + axis + 1..]);
-        shape[kept + axis] = output;
-        element_count(&shape)?;
-        if input == 0 && output > 0 {
-            return Err(Fault::arg(
-                "x",
-                format!("of shape {:?}", x.shape()),
-                "without empty dims to enlarge",
-            ));
-        }
+    let shape = view.output_shape(x.shape())?;
+    made(&shape, x.len())?;
+    if shape.contains(&0) {
+        return EvalSite::floats(x.dtype(), &shape, &[]);
+    }
+    if x.is_empty() {
+        return Err(Fault::arg("x", format!("of shape {:?}", x.shape()), "without empty dims to enlarge"));
+    }
+    let (mut done, mut values) = (x.shape().to_vec(), x.to_f64s());
+    for (axis, &output) in shape.iter().enumerate().skip(shape.len() - view.targets.len()) {
+        let input = std::mem::replace(&mut done[axis], output);
+        made(&done, x.len())?;
+        let below = volume(&done[axis + 1..]);
         values = along(&values, input, below, &view.interpolation.taps(input, output));
     }
     EvalSite::floats(x.dtype(), &shape, &values)

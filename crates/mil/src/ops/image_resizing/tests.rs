@@ -154,3 +154,27 @@ fn impossible_attributes_are_faults() {
         b.op("crop_resize").arg("x", x).literal("boxes", iota(&[1, 4])).ints("box_indices", &[1]).one("y");
     assert!(outside.is_err());
 }
+
+#[test]
+fn results_too_large_are_refused_and_empty_ones_are_empty() {
+    let huge =
+        |b: OpBuilder<'_>| b.int("target_size_height", i32::MAX).int("target_size_width", 1).one("y").is_ok();
+    let mut b = Builder::new("main", Opset::Ios15);
+    let x = b.input("x", TensorType::new(DType::F32, [4, 1, 1]));
+    assert!(huge(b.op("resize_bilinear").arg("x", x)), "a type may be as large as it likes");
+    let f = b.finish();
+    let op = f.op(f.walk()[0].1);
+    let site = Site::new(&f, op).expect("known");
+    let given = |a: &crate::Arg| {
+        let constant = f.constant(a.values[0]).and_then(|c| c.literal().ok());
+        vec![constant.unwrap_or_else(|| iota(&[4, 1, 1]).into())]
+    };
+    let values: Vec<Vec<crate::Literal>> = op.args.iter().map(given).collect();
+    let fault =
+        site.def.evaluate(&crate::eval::EvalSite { site, values: &values }).expect_err("8 billion elements");
+    assert!(fault.message.contains("[4, 2147483647, 1]"), "{fault}");
+    let empty = run(Opset::Ios15, "resize_bilinear", &[("x", f32s(&[0, 1, 1], &[]))], |b| {
+        b.int("target_size_height", i32::MAX)
+    });
+    assert_eq!(empty[0].shape(), [0, 2147483647, 1]);
+}

@@ -6,6 +6,7 @@ use crate::ops::Fault;
 use crate::ops::common::{
     broadcast_offsets, broadcast_shape, element_count, for_each_index, integers, offset, strides,
 };
+use crate::ops::rearrange::made;
 use crate::{Dim, Literal, Tensor};
 use anemone_tensor::DType;
 use std::num::Wrapping;
@@ -43,7 +44,7 @@ impl Product {
 
     /// Multiplies, in integers when both operands are, and rounds to `dtype`.
     fn literal(&self, x: &Tensor, y: &Tensor, dtype: DType, shape: &[usize]) -> Result<Vec<Literal>, Fault> {
-        element_count(shape)?;
+        made(shape, 0)?;
         if dtype.is_int() {
             let wrapping = |t: &Tensor| t.to_i64s().into_iter().map(Wrapping).collect::<Vec<_>>();
             let out = self.run(&wrapping(x), &wrapping(y), Wrapping(0));
@@ -100,7 +101,7 @@ pub(super) fn linear(site: &EvalSite<'_>) -> Result<Vec<Literal>, Fault> {
     if bias.len() != n {
         return Err(Fault::arg("bias", format!("of {} elements", bias.len()), format!("of {n}")));
     }
-    element_count(&shape)?;
+    made(&shape, x.len())?;
     let (products, bias) = (product.run(&x.to_f64s(), &weight.to_f64s(), 0.0), bias.to_f64s());
     let sums: Vec<f64> = products.iter().zip(bias.iter().cycle()).map(|(p, b)| p + b).collect();
     EvalSite::floats(x.dtype(), &shape, &sums)
@@ -130,7 +131,7 @@ pub(super) fn einsum(site: &EvalSite<'_>) -> Result<Vec<Literal>, Fault> {
     };
     let (sx, sy) = (step(&xs), step(&ys));
     let (xv, yv) = (x.to_f64s(), y.to_f64s());
-    let mut out = Vec::with_capacity(element_count(&shape)?);
+    let mut out = Vec::with_capacity(made(&shape, x.len())?);
     for_each_index(&shape, |i| {
         let term =
             |w: usize| xv[offset(&[i[0], i[1], i[2], w], &sx)] * yv[offset(&[i[0], w, i[2], i[3]], &sy)];

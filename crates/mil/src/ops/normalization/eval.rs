@@ -3,13 +3,14 @@
 use crate::eval::EvalSite;
 use crate::ops::Fault;
 use crate::ops::common::{for_each_index, offset, strides};
+use crate::ops::rearrange::made;
 use crate::ops::window::volume;
 use crate::{Literal, Tensor};
 use anemone_tensor::num::{f64_of_usize, usize_of};
 
 /// The numbers of an optional argument, `count` of them; `fill` when it is left out.
 fn numbers(site: &EvalSite<'_>, param: &str, count: usize, fill: f64) -> Result<Vec<f64>, Fault> {
-    let Some(t) = site.optional(param) else { return Ok(vec![fill; count]) };
+    let Some(t) = site.optional(param) else { return Ok(vec![fill; made(&[count], 0)?]) };
     if t.len() == count {
         return Ok(t.to_f64s());
     }
@@ -27,6 +28,9 @@ fn planes(x: &Tensor) -> Result<(usize, usize), Fault> {
 /// Evaluates `batch_norm`.
 pub(super) fn batch_norm(site: &EvalSite<'_>) -> Result<Vec<Literal>, Fault> {
     let x = site.tensor("x")?;
+    if x.is_empty() {
+        return Ok(vec![x.into()]);
+    }
     let (channels, plane) = planes(&x)?;
     let of = |param: &str, fill: f64| numbers(site, param, channels, fill);
     let (mean, variance) = (of("mean", 0.0)?, of("variance", 1.0)?);
@@ -51,6 +55,9 @@ fn standardize(group: &mut [f64], epsilon: f64) {
 /// Evaluates `instance_norm`.
 pub(super) fn instance_norm(site: &EvalSite<'_>) -> Result<Vec<Literal>, Fault> {
     let x = site.tensor("x")?;
+    if x.is_empty() {
+        return Ok(vec![x.into()]);
+    }
     let (channels, plane) = planes(&x)?;
     let (gamma, beta) = (numbers(site, "gamma", channels, 1.0)?, numbers(site, "beta", channels, 0.0)?);
     let epsilon = site.float("epsilon")?;
@@ -65,6 +72,9 @@ pub(super) fn instance_norm(site: &EvalSite<'_>) -> Result<Vec<Literal>, Fault> 
 /// Evaluates `layer_norm`.
 pub(super) fn layer_norm(site: &EvalSite<'_>) -> Result<Vec<Literal>, Fault> {
     let x = site.tensor("x")?;
+    if x.is_empty() {
+        return Ok(vec![x.into()]);
+    }
     let axes = site.site.axes("axes", x.rank())?;
     let steps = strides(x.shape());
     let split = |inside: bool| {
@@ -92,6 +102,9 @@ pub(super) fn layer_norm(site: &EvalSite<'_>) -> Result<Vec<Literal>, Fault> {
 /// Evaluates `l2_norm`.
 pub(super) fn l2_norm(site: &EvalSite<'_>) -> Result<Vec<Literal>, Fault> {
     let x = site.tensor("x")?;
+    if x.is_empty() {
+        return Ok(vec![x.into()]);
+    }
     let Some(lead) = x.rank().checked_sub(3) else {
         return Err(Fault::arg("x", format!("of rank {}", x.rank()), "of rank 3 or more"));
     };
@@ -110,6 +123,9 @@ pub(super) fn l2_norm(site: &EvalSite<'_>) -> Result<Vec<Literal>, Fault> {
 /// The window of channel `c` is `c - size / 2 ..= c + (size - 1) / 2`, as in PyTorch.
 pub(super) fn local_response_norm(site: &EvalSite<'_>) -> Result<Vec<Literal>, Fault> {
     let x = site.tensor("x")?;
+    if x.is_empty() {
+        return Ok(vec![x.into()]);
+    }
     let (channels, plane) = planes(&x)?;
     let size = site.int("size")?;
     let Some(reach) = usize_of(size).filter(|&n| n > 0) else {

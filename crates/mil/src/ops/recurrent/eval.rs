@@ -3,7 +3,7 @@
 use super::view::{Direction, Recurrent, RecurrentKind, extent};
 use crate::eval::EvalSite;
 use crate::ops::Fault;
-use crate::ops::common::element_count;
+use crate::ops::rearrange::made;
 use crate::{Literal, Tensor};
 use anemone_tensor::DType;
 
@@ -218,7 +218,7 @@ pub(super) fn eval(site: &EvalSite<'_>) -> Result<Vec<Literal>, Fault> {
     let input = Input::of(site, &view)?;
     let [steps, batch, features] = input.shape;
     let width = extent(&view, view.directions());
-    element_count(&[steps, batch, width])?;
+    made(&[steps, batch, width], input.x.len())?;
     let forward = Cell::of(site, &view, "", features)?;
     let first = if view.direction == Direction::Reverse { Pass::Reverse } else { Pass::Forward };
     let mut runs = vec![input.run(&view, &forward, first)];
