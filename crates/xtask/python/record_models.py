@@ -76,7 +76,7 @@ def record(out, name, path, inputs):
     outputs = [o.name for o in run.get_outputs()]
     results = dict(zip(outputs, run.run(outputs, inputs)))
     files = {"inputs": f"{name}.inputs.safetensors", "expected": f"{name}.expected.safetensors"}
-    save_file({identifier(k): narrow(v) for k, v in inputs.items()}, os.path.join(out, files["inputs"]))
+    save_file({identifier(k): np.atleast_1d(narrow(v)) for k, v in inputs.items()}, os.path.join(out, files["inputs"]))
     save_file({identifier(k): narrow(v) for k, v in results.items()}, os.path.join(out, files["expected"]))
     shapes = {k: list(np.shape(v)) for k, v in inputs.items()}
     print(name, shapes, {k: list(v.shape) for k, v in results.items()})

@@ -5,6 +5,7 @@ mod ci;
 mod conformance;
 mod fidelity;
 mod fuzz;
+mod import_cases;
 mod onnx_backend;
 mod oracle;
 mod picture;

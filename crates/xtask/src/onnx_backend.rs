@@ -259,6 +259,7 @@ fn outputs(
 
 /// In a type that a program's inputs have.
 fn wide(t: &Tensor) -> Tensor {
+    let t = &if t.rank() == 0 { t.reshaped([1]).unwrap_or_else(|_| t.clone()) } else { t.clone() };
     match t.dtype() {
         d if d.is_int() || d == DType::Bool => t.cast(DType::I32),
         DType::F64 | DType::Bf16 | DType::F8E4M3 | DType::F8E5M2 => t.cast(DType::F32),

@@ -4,9 +4,9 @@
 //! shared models after a trip through our reader and writer, is loaded and rebuilt as a program there.
 
 use crate::place::{cargo, ending_with, repository, run, shared_folder, target};
-use crate::{Outcome, python};
-use anemone_mil::{Level, verify};
-use anemone_package::{Files, read, write};
+use crate::{Outcome, import_cases, python};
+use anemone_mil::{Level, Opset, Program, verify};
+use anemone_package::{Files, Kept, read, write};
 use anemone_testkit::files::{read_folder, write_folder};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -38,6 +38,7 @@ pub fn run_task(args: &[String]) -> Result<Outcome, String> {
     }
     let mut cases = Cases { folder, only: only.to_string(), list: Vec::new(), failed: Vec::new() };
     cases.conversions()?;
+    cases.imported()?;
     cases.rewritten("corpus", &repository().join("corpus/packages"))?;
     match shared_folder("models") {
         Ok(models) => cases.rewritten("models", &models)?,
@@ -91,6 +92,19 @@ impl Cases {
                     let why = String::from_utf8_lossy(&done.stderr);
                     self.failed.push(format!("{name}: does not convert: {}", why.trim()));
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// Imports every small case of the importer.
+    fn imported(&mut self) -> Result<(), String> {
+        for (case, program) in import_cases::programs(Opset::Ios18)? {
+            let name = format!("imported/{case}");
+            let Some(package) = self.place(&name)? else { continue };
+            match written(&program, &Kept::default(), &package) {
+                Ok(()) => self.push(name, &package, None),
+                Err(e) => self.failed.push(format!("{name}: {e}")),
             }
         }
         Ok(())
@@ -151,8 +165,12 @@ fn models() -> Result<BTreeMap<PathBuf, Vec<String>>, String> {
 fn rewrite(original: &Path, written: &Path) -> Result<(), String> {
     let files: Files = read_folder(original).map_err(|e| e.to_string())?;
     let package = read(&files).map_err(|e| e.to_string())?;
-    let verified = verify(&package.program, Level::Imported).map_err(|e| e.to_string())?;
+    self::written(&package.program, &package.kept, written)
+}
+
+fn written(program: &Program, kept: &Kept, folder: &Path) -> Result<(), String> {
+    let verified = verify(program, Level::Imported).map_err(|e| e.to_string())?;
     let mut out = Files::new();
-    write(verified, &package.kept, &mut out).map_err(|e| e.to_string())?;
-    write_folder(written, &out).map_err(|e| format!("cannot write {}: {e}", written.display()))
+    write(verified, kept, &mut out).map_err(|e| e.to_string())?;
+    write_folder(folder, &out).map_err(|e| format!("cannot write {}: {e}", folder.display()))
 }

@@ -124,23 +124,28 @@ impl<'m> Importer<'m> {
         }
     }
 
-    /// Adds an input of the function; booleans come in as `int32`, as Core ML has no boolean inputs.
+    /// Adds an input of the function. Core ML has no boolean inputs and none without dims: booleans come in as `int32`,
+    /// a number as one element.
     fn input(&mut self, info: &ValueInfoProto, ty: TensorType) -> ValueId {
-        let boolean = ty.dtype == DType::Bool;
-        let ty = if boolean { ty.with_dtype(DType::I32) } else { ty };
-        let v = self.builder.input(&info.name, ty);
+        let (boolean, scalar) = (ty.dtype == DType::Bool, ty.dims.is_empty());
+        let dtype = if boolean { DType::I32 } else { ty.dtype };
+        let dims = if scalar { vec![Dim::Known(1)] } else { ty.dims };
+        let mut v = self.builder.input(&info.name, TensorType { dtype, dims });
         let name = self.builder.function().value(v).name.clone();
         let place = format!("input `{}`", info.name);
         if *name != *info.name {
             self.note(&place, format!("is called `{name}` in the package, as Core ML wants identifiers"));
         }
-        if !boolean {
-            return v;
+        if scalar {
+            self.note(&place, "has one dim in the package, as Core ML has no inputs without dims");
+            v = self.builder.op("squeeze").arg("x", v).one(&format!("{}_number", info.name)).unwrap_or(v);
         }
-        self.note(&place, "is int32 in the package, as Core ML has no boolean inputs; 0 is false");
-        let cast =
-            self.builder.op("cast").arg("x", v).str("dtype", "bool").one(&format!("{}_bool", info.name));
-        cast.unwrap_or(v)
+        if boolean {
+            self.note(&place, "is int32 in the package, as Core ML has no boolean inputs; 0 is false");
+            let cast = self.builder.op("cast").arg("x", v).str("dtype", "bool");
+            v = cast.one(&format!("{}_bool", info.name)).unwrap_or(v);
+        }
+        v
     }
 
     /// The declared type of an input, its free dims fixed where the options say so.

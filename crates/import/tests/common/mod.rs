@@ -40,6 +40,7 @@ pub fn run(imported: &Imported, inputs: &[Tensor]) -> Result<Vec<Tensor>, String
     let name = |v: &anemone_mil::ValueId| function.value(*v).name.clone();
     let typed = |(v, t): (&anemone_mil::ValueId, &Tensor)| {
         let dtype = function.value(*v).ty.tensor().map_or(t.dtype(), |ty| ty.dtype);
+        let t = if t.rank() == 0 { t.reshaped([1]).expect("one element") } else { t.clone() };
         (name(v), Literal::Tensor(t.cast(dtype)))
     };
     let given: BTreeMap<Name, Literal> = function.inputs.iter().zip(inputs).map(typed).collect();

@@ -7,8 +7,26 @@ use anemone_mil::{Const, Tensor, ValueId, Weight};
 /// `MatMul`.
 pub(crate) fn matmul(n: &mut Node<'_, '_>) -> Done {
     let (x, y, name) = (n.input(0)?, n.input(1)?, n.name());
-    let z = n.binary("matmul", x, y, &name)?;
+    let z = product(n, x, y, &name)?;
     n.done(z)
+}
+
+/// A matrix product; a vector is a row on the left and a column on the right, and the result loses that dim.
+pub(super) fn product(n: &mut Node<'_, '_>, x: ValueId, y: ValueId, name: &str) -> Result<ValueId, Fault> {
+    let (row, column) = (n.rank(x)? == 1, n.rank(y)? == 1);
+    if !row && !column {
+        return n.binary("matmul", x, y, name);
+    }
+    let names = ["row", "column", "product"].map(|s| format!("{name}_{s}"));
+    let x = if row { n.op("expand_dims").arg("x", x).ints("axes", &[0]).one(&names[0])? } else { x };
+    let y = if column { n.op("expand_dims").arg("x", y).ints("axes", &[1]).one(&names[1])? } else { y };
+    let z = n.binary("matmul", x, y, &names[2])?;
+    let axes: &[i32] = match (row, column) {
+        (true, true) => &[-2, -1],
+        (true, false) => &[-2],
+        _ => &[-1],
+    };
+    n.op("squeeze").arg("x", z).ints("axes", axes).one(name)
 }
 
 /// `Gemm`: `alpha * A' B' + beta * C`; a `linear` where `B` is constant.

@@ -3,7 +3,7 @@
 //! Constants become floats at once. Values made by `QuantizeLinear` with 8-bit types are MIL's own quantized values
 //! where the op set has them; everything else is done in float arithmetic, with integers held as `int32`.
 
-use super::conv;
+use super::{conv, matmul};
 use crate::onnx::node::{Done, Node, axis, int32, volume};
 use anemone_formats::onnx::ElementType;
 use anemone_mil::ops::Fault;
@@ -327,7 +327,7 @@ pub(crate) fn matmul_integer(n: &mut Node<'_, '_>) -> Done {
     let (a_zero, b_zero) = (n.maybe(2)?, n.maybe(3)?);
     let a = shifted(n, a, a_zero, -2, "a")?;
     let b = shifted(n, b, b_zero, -1, "b")?;
-    let y = n.binary("matmul", a, b, &inner)?;
+    let y = matmul::product(n, a, b, &inner)?;
     let y = n.cast(y, DType::I32, &name)?;
     n.done(y)
 }
@@ -352,7 +352,7 @@ pub(crate) fn linear_matmul(n: &mut Node<'_, '_>) -> Done {
     };
     let (a, b) = (operand(n, 0, -2, "a")?, operand(n, 3, -1, "b")?);
     let (name, inner) = (n.name(), n.inner("float"));
-    let y = n.binary("matmul", a, b, &inner)?;
+    let y = matmul::product(n, a, b, &inner)?;
     let params = Params { scale: n.input(6)?, zero: n.maybe(7)?, axis: -2, block: 0 };
     let dtype = quantized_type(n, params.zero)?;
     let y = to_quantized(n, y, params, dtype, &name)?;
