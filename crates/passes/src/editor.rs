@@ -104,8 +104,7 @@ impl<'f> Editor<'f> {
     }
 
     fn new_op(&mut self, base: &str, at: OpId, new: NewOp, consts: &[ValueId], made: &[OpId]) -> Op {
-        let name = self.index.take_name(&format!("{base}_{}", new.suffix));
-        self.index.free_name(&name);
+        let name = self.spare_name(&format!("{base}_{}", new.suffix));
         let mut op = Op::new(OpKind::named(&new.kind), name);
         op.origin = Origin { source: self.function.op(at).origin.source.clone(), pass: Some(self.pass) };
         op.attributes = new.attributes;
@@ -120,6 +119,18 @@ impl<'f> Editor<'f> {
     pub(crate) fn add_const(&mut self, wanted: &str, constant: impl Into<Const>) -> ValueId {
         let name = self.index.take_name(wanted);
         self.function.add_const(name, constant)
+    }
+
+    /// A name close to `wanted` that no value has; it is not taken yet.
+    pub(crate) fn spare_name(&mut self, wanted: &str) -> Name {
+        let name = self.index.take_name(wanted);
+        self.index.free_name(&name);
+        name
+    }
+
+    /// Makes every use of `old` one of `new`, which was just made for it and takes over its name.
+    pub(crate) fn take_over(&mut self, old: ValueId, new: ValueId) {
+        self.replace(old, new, true);
     }
 
     /// Puts an op before `position` of a block; its results are named after it.

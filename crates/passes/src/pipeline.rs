@@ -3,7 +3,7 @@
 use crate::canonical::{
     fold_batch_norm, fold_conv_scale, fuse_conv_bias, fuse_gelu, fuse_hard_sigmoid, fuse_layer_norm,
     fuse_leaky_relu, fuse_linear_bias, fuse_moment_norm, fuse_pad, fuse_relu6, fuse_silu, merge_casts,
-    merge_duplicates, merge_reshapes, merge_transposes, remove_noops, split_gather,
+    merge_duplicates, merge_reshapes, merge_transposes, remove_noops, remove_transposes, split_gather,
 };
 use crate::legal::lower_precision;
 use crate::{Rewrite, drive};
@@ -65,6 +65,7 @@ pub static CANONICAL: &[Pass] = &[
     exact(merge_duplicates::NAME, Run::Whole(merge_duplicates::run), &["fold_constants", "remove_noops"]),
     exact("split_gather", Run::Rewrite(split_gather::rewrite), &["fold_constants"]),
     exact("merge_transposes", Run::Rewrite(merge_transposes::rewrite), &["fold_constants"]),
+    exact(remove_transposes::NAME, Run::Whole(remove_transposes::run), &["merge_transposes"]),
     exact("merge_reshapes", Run::Rewrite(merge_reshapes::rewrite), &["merge_transposes"]),
     rounding("fuse_moment_norm", fuse_moment_norm::rewrite, &["remove_noops"]),
     rounding("fuse_layer_norm", fuse_layer_norm::rewrite, &["merge_duplicates", "fuse_moment_norm"]),

@@ -19,4 +19,5 @@ pub mod merge_reshapes;
 pub mod merge_transposes;
 mod product;
 pub mod remove_noops;
+pub mod remove_transposes;
 pub mod split_gather;
