@@ -83,7 +83,7 @@ pub static CANONICAL: &[Pass] = &[
     exact("remove_dead", Run::Whole(Function::remove_dead_ops), &[]),
 ];
 
-/// Computes in `fp16` what can be.
+/// Computes in `fp16` what can be; run again until nothing changes.
 pub static HALF: &[Pass] = &[
     Pass {
         name: lower_precision::NAME,
@@ -101,9 +101,14 @@ fn fold(function: &mut Function) -> usize {
 
 /// Runs the canonical passes until nothing changes.
 pub fn canonicalize(function: &mut Function) -> Report {
+    settle(function, CANONICAL)
+}
+
+/// Runs passes in order, again and again until nothing changes.
+fn settle(function: &mut Function, passes: &[Pass]) -> Report {
     let mut report = Report::new();
     for _ in 0..ROUNDS {
-        let round = run(function, CANONICAL);
+        let round = run(function, passes);
         if round.is_empty() {
             break;
         }
@@ -124,7 +129,7 @@ fn add(report: &mut Report, later: Report) {
 
 /// Fits a canonical function to the precision that it shall compute in: `fp16`, or anything else for as it is.
 pub fn legalize(function: &mut Function, precision: DType) -> Report {
-    if precision == DType::F16 { run(function, HALF) } else { Report::new() }
+    if precision == DType::F16 { settle(function, HALF) } else { Report::new() }
 }
 
 /// Runs passes in order, each once.

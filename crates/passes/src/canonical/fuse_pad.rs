@@ -4,7 +4,7 @@
 //! y = conv(pad(x, pad = [0, 0, 0, 0, 1, 1, 1, 1]))      becomes      y = conv(x, pad_type = "custom", pad = [1, 1, 1, 1])
 //! ```
 //! A `conv` and an `avg_pool` that counts its padding take zeros in. A `max_pool`, whose own padding never wins, takes
-//! in negative infinity, and zeros where nothing is below zero.
+//! in negative infinity, repeated elements, and zeros where nothing is below zero.
 
 use crate::{Miss, OpRef, Patch, Ref};
 use anemone_mil::ops::{Pad, PadMode, Padding, Pool, PoolKind};
@@ -22,8 +22,7 @@ pub fn rewrite(op: OpRef<'_>) -> Result<Patch, Miss> {
     op.expect(&["conv", "avg_pool", "max_pool"])?;
     let pad = op.sole(op.operand("x")?, &["pad"])?;
     let found = Pad::of(&pad.site()?)?;
-    let PadMode::Constant(value) = found.mode else { return Err("the padding is no constant".into()) };
-    takes(op, pad, value)?;
+    takes(op, pad, found.mode)?;
     let around = found.pads.ok_or("the padding is computed at run time")?;
     let outer = around.len().min(2);
     if around[..outer].iter().any(|&p| p != (0, 0)) {
@@ -47,8 +46,14 @@ pub fn rewrite(op: OpRef<'_>) -> Result<Patch, Miss> {
     Ok(patch.replacing(op.result()?, new))
 }
 
-/// Checks that padding with `value` is what the op does by itself.
-fn takes(op: OpRef<'_>, pad: OpRef<'_>, value: f64) -> Result<(), Miss> {
+/// Checks that padding of that kind is what the op does by itself.
+fn takes(op: OpRef<'_>, pad: OpRef<'_>, mode: PadMode) -> Result<(), Miss> {
+    let value = match mode {
+        PadMode::Constant(value) => value,
+        // A window that reaches a repeated element reaches the one that it repeats.
+        PadMode::Replicate if op.is(&["max_pool"]) => return Ok(()),
+        _ => return Err("the padding is no constant".into()),
+    };
     let not_negative = || op.maker(pad.operand("x").ok()?).filter(|m| m.is(&NOT_NEGATIVE));
     match op.kind() {
         "max_pool" if value == f64::NEG_INFINITY => Ok(()),
