@@ -5,6 +5,7 @@
 
 use crate::Outcome;
 use crate::place::{ending_with, repository, run, target};
+use anemone_formats::safetensors::SafeTensors;
 use anemone_mil::text::PrintOptions;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -30,8 +31,8 @@ const TARGETS: &[Target] = &[
     target_of("blob", &[("corpus/packages", "weight.bin"), ("corpus/bad/blob", ".bin")]),
     target_of("manifest", &[("corpus/packages", "Manifest.json"), ("corpus/bad/manifest", ".json")]),
     target_of("mil_text", &[("corpus", ".mil"), ("corpus/packages", ".mlpackage")]),
-    target_of("onnx", &[("corpus", ".onnx")]),
-    target_of("import_onnx", &[("corpus", ".onnx")]),
+    target_of("onnx", &[("corpus", ".onnx"), ("corpus/import", "cases.safetensors")]),
+    target_of("import_onnx", &[("corpus", ".onnx"), ("corpus/import", "cases.safetensors")]),
     target_of("safetensors", &[("corpus", ".safetensors")]),
     target_of("npy", &[("corpus", ".npy"), ("corpus", ".npz")]),
     target_of("mlmodelc", &[("corpus", ".mlmodelc")]),
@@ -157,21 +158,35 @@ fn one(target: &Target, binaries: &Path, work: &Path, seconds: u64) -> Result<St
 fn plant(target: &Target, folder: &Path) -> Result<(), String> {
     let files = target.seeds.iter().flat_map(|(root, end)| ending_with(&repository().join(root), end));
     let kept = ending_with(&repository().join("fuzz/regressions").join(target.name), "");
-    for (index, path) in files.chain(kept).enumerate() {
-        let bytes = match target.name {
-            "package" => sections(&path, &["Data/com.apple.CoreML/model.mlmodel", PACKAGE_WEIGHTS]),
-            "mlmodelc" => {
-                sections(&path, &["coremldata.bin", "metadata.json", "model.mil", "weights/weight.bin"])
-            }
-            "mil_text" if path.is_dir() => text(&path)?,
-            _ => fs::read(&path).map_err(|e| format!("cannot read {}: {e}", path.display()))?,
-        };
-        if bytes.len() <= target.max_len {
-            let seed = folder.join(format!("{index:04}"));
-            fs::write(&seed, bytes).map_err(|e| format!("cannot write {}: {e}", seed.display()))?;
-        }
+    let mut inputs = Vec::new();
+    for path in files.chain(kept) {
+        inputs.extend(seeds(target.name, &path)?);
+    }
+    inputs.retain(|bytes| bytes.len() <= target.max_len);
+    for (index, bytes) in inputs.iter().enumerate() {
+        let seed = folder.join(format!("{index:04}"));
+        fs::write(&seed, bytes).map_err(|e| format!("cannot write {}: {e}", seed.display()))?;
     }
     Ok(())
+}
+
+/// The inputs that a file or folder gives a target.
+fn seeds(target: &str, path: &Path) -> Result<Vec<Vec<u8>>, String> {
+    let whole = || fs::read(path).map_err(|e| format!("cannot read {}: {e}", path.display()));
+    Ok(match target {
+        "package" => vec![sections(path, &["Data/com.apple.CoreML/model.mlmodel", PACKAGE_WEIGHTS])],
+        "mlmodelc" => {
+            vec![sections(path, &["coremldata.bin", "metadata.json", "model.mil", "weights/weight.bin"])]
+        }
+        "mil_text" if path.is_dir() => vec![text(path)?],
+        "onnx" | "import_onnx" if path.extension().is_some_and(|e| e == "safetensors") => {
+            let cases =
+                SafeTensors::read(&whole()?.into()).map_err(|e| format!("{}: {e}", path.display()))?;
+            let models = cases.tensors.iter().filter(|(key, _)| key.ends_with("/model"));
+            models.map(|(_, model)| model.bytes().to_vec()).collect()
+        }
+        _ => vec![whole()?],
+    })
 }
 
 /// The program of a package as MIL text.
