@@ -5,8 +5,9 @@
 
 use crate::place::{cargo, ending_with, repository, run, shared_folder, target};
 use crate::{Outcome, import_cases, python};
-use anemone_mil::{Level, Opset, Program, verify};
+use anemone_mil::{DType, Level, Opset, Program, verify};
 use anemone_package::{Files, Kept, read, write};
+use anemone_passes::{canonicalize, legalize};
 use anemone_testkit::files::{read_folder, write_folder};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -97,15 +98,26 @@ impl Cases {
         Ok(())
     }
 
-    /// Imports every small case of the importer.
+    /// Imports every small case of the importer: as it comes in, and as passes leave it in `fp16`.
     fn imported(&mut self) -> Result<(), String> {
         for (case, program) in import_cases::programs(Opset::Ios18)? {
-            let name = format!("imported/{case}");
-            let Some(package) = self.place(&name)? else { continue };
-            match written(&program, &Kept::default(), &package) {
-                Ok(()) => self.push(name, &package, None),
-                Err(e) => self.failed.push(format!("{name}: {e}")),
+            self.write(format!("imported/{case}"), &program)?;
+        }
+        for (case, mut program) in import_cases::programs(Opset::Ios17)? {
+            for function in &mut program.functions {
+                canonicalize(function);
+                legalize(function, DType::F16);
             }
+            self.write(format!("rewritten/{case}"), &program)?;
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, name: String, program: &Program) -> Result<(), String> {
+        let Some(package) = self.place(&name)? else { return Ok(()) };
+        match written(program, &Kept::default(), &package) {
+            Ok(()) => self.push(name, &package, None),
+            Err(e) => self.failed.push(format!("{name}: {e}")),
         }
         Ok(())
     }
