@@ -250,7 +250,8 @@ fn finish(
 ) -> Plan {
     let times: Vec<f64> = estimates.iter().zip(&path.chosen).map(|(e, &b)| placed_ms(e, b)).collect();
     let cost_ms: f64 = times.iter().sum();
-    let share = |part: f64, whole: f64| if whole > 0.0 { part / whole } else { 0.0 };
+    // An empty sum is -0.0, which adding 0.0 undoes.
+    let share = |part: f64, whole: f64| if whole > 0.0 { part / whole + 0.0 } else { 0.0 };
     for (op, &time) in ops.iter_mut().zip(&times) {
         op.cost_share = (time > 0.0).then(|| share(time, cost_ms));
     }

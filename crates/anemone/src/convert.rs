@@ -100,6 +100,9 @@ pub fn convert(
     progress: &mut dyn FnMut(Stage),
 ) -> Result<Conversion, Error> {
     let device = plan::device_named(&options.device)?;
+    if source.extension().is_none_or(|e| !e.eq_ignore_ascii_case("onnx")) {
+        return Err(Error::new("is not an .onnx file, the one kind of source that is read so far").at(source));
+    }
     let output = output_path(source, options)?;
     progress(Stage::Import);
     let bytes = files::map(source)?;
@@ -157,9 +160,6 @@ struct Source {
 }
 
 fn import(path: &Path, bytes: &Bytes, options: &ConvertOptions) -> Result<Source, Error> {
-    if path.extension().is_none_or(|e| !e.eq_ignore_ascii_case("onnx")) {
-        return Err(Error::new("is not an .onnx file, the one kind of source that is read so far").at(path));
-    }
     let model = ModelProto::read(bytes).map_err(|e| Error::from_cause(e).at(path))?;
     let folder = path.parent().unwrap_or(Path::new(".")).to_path_buf();
     let external =

@@ -1,9 +1,10 @@
 //! Tensors from and to files: `.npy`, `.npz`, `.safetensors`, pictures; random ones on request.
 
-use crate::picture::{Picture, Preprocess};
-use crate::{Error, features, files};
+use crate::files::{self, Files};
+use crate::picture::{Channels, Picture, Preprocess};
+use crate::{Error, features as interfaces};
 use anemone_formats::{npy, safetensors};
-use anemone_mil::interface::FunctionInterface;
+use anemone_mil::interface::{ColorSpace, FeatureKind, FunctionInterface};
 use anemone_model::{DictKey, Feature, Features, Port};
 use anemone_tensor::{DType, Tensor, num};
 use std::collections::BTreeMap;
@@ -49,13 +50,13 @@ fn extension(path: &Path) -> String {
 /// When a file does not read, or an image does not fit the shape of its input.
 pub(crate) fn gather(
     inputs: &Inputs,
-    ports: &[Port],
     interface: &FunctionInterface,
+    ports: &[Port],
 ) -> Result<Features, Error> {
     let mut features = Features::new();
     if let Some(seed) = inputs.random {
         for port in ports {
-            features.insert(port.name.as_str(), random(port, seed));
+            features.insert(port.name.as_str(), random(&interfaces::example(interface, port), seed));
         }
     }
     for path in &inputs.files {
@@ -65,31 +66,41 @@ pub(crate) fn gather(
     }
     for (name, path) in &inputs.tensors {
         let tensor = match extension(path).as_str() {
-            "png" | "jpg" | "jpeg" => {
-                let mut how = Preprocess::default();
-                if let Some(image) = features::image_input(interface, name) {
-                    how.channels = features::channels(image);
-                }
-                picture(ports, name, path, &how)?
-            }
+            "png" | "jpg" | "jpeg" => picture(interface, ports, name, path, &Preprocess::default())?,
             _ => npy::read(&files::map(path)?).map_err(|e| Error::from_cause(e).at(path))?,
         };
         features.insert(name.as_str(), tensor);
     }
     for (name, path, how) in &inputs.images {
-        features.insert(name.as_str(), picture(ports, name, path, how)?);
+        features.insert(name.as_str(), picture(interface, ports, name, path, how)?);
     }
     Ok(features)
 }
 
 /// A picture fitted to the shape of input `name`.
-fn picture(ports: &[Port], name: &str, path: &Path, how: &Preprocess) -> Result<Tensor, Error> {
+fn picture(
+    interface: &FunctionInterface,
+    ports: &[Port],
+    name: &str,
+    path: &Path,
+    how: &Preprocess,
+) -> Result<Tensor, Error> {
     let known: Vec<&str> = ports.iter().map(|p| p.name.as_str()).collect();
     let port = ports.iter().find(|p| p.name == name);
     let port =
         port.ok_or_else(|| Error::new(format!("the model has no input `{name}`; it has {known:?}")))?;
     let picture = Picture::decode(&files::map(path)?, path)?;
-    let channels = if how.channels == crate::picture::Channels::Gray { 1 } else { 3 };
+    let described = interface.inputs.iter().find(|f| f.name == name);
+    let order = how.channels.unwrap_or_else(|| match described.map(|f| &f.kind) {
+        Some(FeatureKind::Image(i)) => match i.color {
+            ColorSpace::Grayscale | ColorSpace::GrayscaleF16 => Channels::Gray,
+            ColorSpace::Bgr => Channels::Bgr,
+            ColorSpace::Rgb | ColorSpace::Unspecified => Channels::Rgb,
+        },
+        _ => Channels::Rgb,
+    });
+    let how = &Preprocess { channels: Some(order), ..how.clone() };
+    let channels = if order == Channels::Gray { 1 } else { 3 };
     let wrong = || {
         let what = format!("input `{name}` has shape {:?}", port.shape);
         Error::new(format!(
@@ -100,11 +111,16 @@ fn picture(ports: &[Port], name: &str, path: &Path, how: &Preprocess) -> Result<
     if batch.is_some_and(|n| n != 1) {
         return Err(wrong());
     }
-    let free = |d: Option<usize>, own: usize| d.unwrap_or(own);
+    // Free extents are the picture's own where the interface allows them, else the usual ones.
+    let own = |h: Option<usize>, w: Option<usize>| (h.unwrap_or(picture.height), w.unwrap_or(picture.width));
+    let usual = described.map_or_else(Vec::new, |f| interfaces::usual_shape(f, port));
+    let allows = |shape: &[usize]| described.is_none_or(|f| interfaces::allows(f, shape));
     let (height, width, last) = if a.is_none_or(|n| n == channels) {
-        (free(b, picture.height), free(c, picture.width), false)
+        let (h, w) = own(b, c);
+        if allows(&[1, channels, h, w]) { (h, w, false) } else { (usual[2], usual[3], false) }
     } else if c.is_none_or(|n| n == channels) {
-        (free(a, picture.height), free(b, picture.width), true)
+        let (h, w) = own(a, b);
+        if allows(&[1, h, w, channels]) { (h, w, true) } else { (usual[1], usual[2], true) }
     } else {
         return Err(wrong());
     };
@@ -146,48 +162,51 @@ pub enum Store {
     Npy,
 }
 
-/// Writes the tensors of a prediction into a folder, which is made when it is not there; returns the files.
+/// Writes the tensors of a prediction into a folder, which is made when it is not there.
 ///
-/// Labels and dictionaries are not tensors: they go into `labels.json`.
+/// Pictures are also written as `.png`. Labels and dictionaries are not tensors: they go into `labels.json`. All files
+/// are staged in `into`.
 ///
 /// # Errors
-/// When a file cannot be written.
-pub fn write_outputs(folder: &Path, outputs: &Features, store: Store) -> Result<Vec<PathBuf>, Error> {
-    std::fs::create_dir_all(folder).map_err(|e| Error::new(files::describe(&e)).at(folder))?;
+/// When a file cannot be written, or an output's name cannot be the name of a file.
+pub fn write_outputs(folder: &Path, outputs: &Features, store: Store, into: &mut Files) -> Result<(), Error> {
+    into.folder(folder)?;
     let tensors: Vec<(String, Tensor)> =
         outputs.iter().filter_map(|(n, f)| f.tensor().map(|t| (n.to_owned(), t.clone()))).collect();
-    let mut written = Vec::new();
     match store {
         Store::SafeTensors => {
             let path = folder.join("outputs.safetensors");
             let bytes = safetensors::to_bytes(&tensors, &BTreeMap::new())
                 .map_err(|e| Error::from_cause(e).at(&path))?;
-            files::write_file(&path, |w| w.write_all(&bytes))?;
-            written.push(path);
+            into.write(&path, |w| w.write_all(&bytes))?;
         }
         Store::Npy => {
             for (name, tensor) in &tensors {
-                let path = folder.join(format!("{name}.npy"));
-                files::write_file(&path, |w| npy::write(w, tensor))?;
-                written.push(path);
+                into.write(&named(folder, name, "npy")?, |w| npy::write(w, tensor))?;
             }
         }
     }
     for (name, tensor) in &tensors {
         if let Some(picture) = Picture::from_pixels(tensor) {
-            let path = folder.join(format!("{name}.png"));
+            let path = named(folder, name, "png")?;
             let bytes = picture.encode(&path)?;
-            files::write_file(&path, |w| w.write_all(&bytes))?;
-            written.push(path);
+            into.write(&path, |w| w.write_all(&bytes))?;
         }
     }
     let labels: Vec<String> = outputs.iter().filter_map(|(n, f)| label_json(n, f)).collect();
     if !labels.is_empty() {
         let path = folder.join("labels.json");
-        files::write_file(&path, |w| writeln!(w, "{{\n{}\n}}", labels.join(",\n")))?;
-        written.push(path);
+        into.write(&path, |w| writeln!(w, "{{\n{}\n}}", labels.join(",\n")))?;
     }
-    Ok(written)
+    Ok(())
+}
+
+/// The file of an output; names come from the model and must not lead anywhere else.
+fn named(folder: &Path, name: &str, extension: &str) -> Result<PathBuf, Error> {
+    if name.contains(['/', '\\', '\0']) {
+        return Err(Error::new(format!("output {name:?} cannot be the name of a file")).at(folder));
+    }
+    Ok(folder.join(format!("{name}.{extension}")))
 }
 
 fn label_json(name: &str, feature: &Feature) -> Option<String> {

@@ -16,11 +16,15 @@ pub fn map(path: &Path) -> Result<Bytes, Error> {
 }
 
 fn map_file(path: &Path) -> io::Result<Bytes> {
-    let file = File::open(path)?;
-    let meta = file.metadata()?;
+    // Looked at before it is opened: opening a pipe would wait for its writer.
+    let meta = fs::metadata(path)?;
     if meta.is_dir() {
-        return Err(io::Error::new(io::ErrorKind::IsADirectory, "is a folder, but must be a file"));
+        return Err(io::Error::other("is a folder, but must be a file"));
     }
+    if !meta.is_file() {
+        return Err(io::Error::other("is a pipe or device, but must be a file"));
+    }
+    let file = File::open(path)?;
     if meta.len() == 0 {
         return Ok(Bytes::new());
     }
@@ -36,8 +40,37 @@ pub(crate) fn describe(e: &io::Error) -> String {
     match e.kind() {
         io::ErrorKind::NotFound => "does not exist".into(),
         io::ErrorKind::PermissionDenied => "may not be read or written by this user".into(),
-        io::ErrorKind::StorageFull => "the disk is full; nothing was written".into(),
-        _ => e.to_string(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "the disk is full; nothing was written".into()
+        }
+        io::ErrorKind::FileTooLarge => {
+            "a file would grow beyond the limit of this system; nothing was written".into()
+        }
+        io::ErrorKind::NotADirectory => "a part of the path is a file, but must be a folder".into(),
+        _ => {
+            let text = e.to_string();
+            text.split_once(" (os error").map_or(text.clone(), |(words, _)| words.to_lowercase())
+        }
+    }
+}
+
+/// An IO error whose text is for people, where a room below prints it.
+fn worded(e: io::Error) -> io::Error {
+    io::Error::new(e.kind(), describe(&e))
+}
+
+/// A file whose errors are [`worded`].
+#[derive(Debug)]
+struct Worded(File);
+
+impl Write for Worded {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        // A signal that interrupts is no failure, and must be known as such.
+        self.0.write(bytes).map_err(|e| if e.kind() == io::ErrorKind::Interrupted { e } else { worded(e) })
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush().map_err(worded)
     }
 }
 
@@ -53,7 +86,9 @@ impl Folder {
     /// # Errors
     /// When there is none at `path`.
     pub fn open(path: &Path) -> Result<Folder, Error> {
-        let root = fs::canonicalize(path).map_err(|e| Error::new(describe(&e)).at(path))?;
+        // The folder of a bare file name.
+        let here = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+        let root = fs::canonicalize(here).map_err(|e| Error::new(describe(&e)).at(path))?;
         if root.is_dir() {
             Ok(Folder { root })
         } else {
@@ -71,7 +106,7 @@ impl Folder {
             Ok(real) if real.starts_with(&self.root) => Ok(Some(real)),
             Ok(_) => Err(io::Error::other(format!("{path} is a link that leads out of the package"))),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(e) => Err(e),
+            Err(e) => Err(worded(e)),
         }
     }
 
@@ -97,7 +132,7 @@ impl Folder {
 impl Source for Folder {
     fn read(&self, path: &str) -> io::Result<Option<Bytes>> {
         match self.inside(path)? {
-            Some(real) if real.is_file() => map_file(&real).map(Some),
+            Some(real) if !real.is_dir() => map_file(&real).map(Some).map_err(worded),
             _ => Ok(None),
         }
     }
@@ -105,7 +140,7 @@ impl Source for Folder {
     fn files(&self, folder: &str) -> io::Result<Vec<String>> {
         let mut out = Vec::new();
         match self.inside(folder)? {
-            Some(real) if real.is_dir() => self.list(&real, folder, &mut out, 0)?,
+            Some(real) if real.is_dir() => self.list(&real, folder, &mut out, 0).map_err(worded)?,
             _ => {}
         }
         out.sort();
@@ -134,8 +169,9 @@ impl Staging {
     /// Starts a folder that will be `target`.
     ///
     /// # Errors
-    /// When the parent folder does not exist or cannot be written.
+    /// When the parent folder does not exist or cannot be written, or something that is no package is at `target`.
     pub fn new(target: &Path) -> Result<Staging, Error> {
+        replaceable(target)?;
         let parent = target.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let prefix = format!(".{}.", target.file_name().map_or("out".into(), |n| n.to_string_lossy()));
         let folder = tempfile::Builder::new().prefix(&prefix).tempdir_in(parent);
@@ -154,9 +190,7 @@ impl Staging {
     /// When something that is no package or folder is in the way, or the move fails.
     pub fn finish(self) -> Result<(), Error> {
         let fail = |e: io::Error| Error::new(describe(&e)).at(&self.target);
-        if fs::symlink_metadata(&self.target).is_ok_and(|m| !m.is_dir()) {
-            return Err(Error::new("is a file; give another output with -o").at(&self.target));
-        }
+        replaceable(&self.target)?;
         let staged = self.folder.path();
         if self.target.exists() {
             let aside = tempfile::Builder::new()
@@ -178,29 +212,110 @@ impl Staging {
     }
 }
 
+/// Only a package, an empty folder, or nothing makes way for a package.
+fn replaceable(target: &Path) -> Result<(), Error> {
+    let Ok(meta) = fs::symlink_metadata(target) else { return Ok(()) };
+    let refuse = |what: &str| Err(Error::new(format!("{what}; give another output with -o")).at(target));
+    if !meta.is_dir() {
+        return refuse("is a file");
+    }
+    let empty = fs::read_dir(target).is_ok_and(|mut entries| entries.next().is_none());
+    if empty || target.join("Manifest.json").exists() {
+        return Ok(());
+    }
+    refuse("is a folder with other files in it, not a package")
+}
+
 impl Sink for Staging {
     fn create(&mut self, path: &str) -> io::Result<Box<dyn Write + '_>> {
         let place = self.folder.path().join(path);
         if let Some(parent) = place.parent() {
-            fs::create_dir_all(parent)?;
+            fs::create_dir_all(parent).map_err(worded)?;
         }
-        Ok(Box::new(BufWriter::with_capacity(1 << 20, File::create(place)?)))
+        let file = File::create(place).map_err(worded)?;
+        Ok(Box::new(BufWriter::with_capacity(1 << 20, Worded(file))))
     }
 }
 
-/// Writes one file whole: to a temporary sibling, then renamed.
-///
-/// # Errors
-/// When it cannot be written.
-pub fn write_file(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Error> {
-    let fail = |e: io::Error| Error::new(describe(&e)).at(path);
-    let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(parent).map_err(fail)?;
-    let mut buffered = BufWriter::new(&mut file);
-    write(&mut buffered).and_then(|()| buffered.flush()).map_err(fail)?;
-    drop(buffered);
-    file.persist(path).map_err(|e| fail(e.error))?;
-    Ok(())
+/// Files in the making beside their final places; dropped before [`Files::finish`], they leave nothing behind.
+#[derive(Debug, Default)]
+pub struct Files {
+    staged: Vec<(tempfile::NamedTempFile, PathBuf)>,
+    /// Folders that were made for them.
+    made: Vec<PathBuf>,
+}
+
+impl Files {
+    /// Makes a folder when it is not there; its parent must be.
+    ///
+    /// # Errors
+    /// When there is a file in its place, or it cannot be made.
+    pub fn folder(&mut self, folder: &Path) -> Result<(), Error> {
+        if folder.is_dir() {
+            return Ok(());
+        }
+        if fs::symlink_metadata(folder).is_ok() {
+            return Err(Error::new("is a file, but must be a folder").at(folder));
+        }
+        fs::create_dir(folder).map_err(|e| Error::new(in_words_of_parent(&e)).at(folder))?;
+        self.made.push(folder.to_path_buf());
+        Ok(())
+    }
+
+    /// Writes one file to a temporary sibling of `path`.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn write(
+        &mut self,
+        path: &Path,
+        write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> Result<(), Error> {
+        let fail = |e: io::Error| Error::new(in_words_of_parent(&e)).at(path);
+        let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        if path.is_dir() {
+            return Err(Error::new("is a folder, but must be a file").at(path));
+        }
+        let mut file = tempfile::NamedTempFile::new_in(parent).map_err(fail)?;
+        let mut buffered = BufWriter::new(&mut file);
+        write(&mut buffered).and_then(|()| buffered.flush()).map_err(fail)?;
+        drop(buffered);
+        self.staged.push((file, path.to_path_buf()));
+        Ok(())
+    }
+
+    /// Moves all files to their final places and names them; those that were there are replaced.
+    ///
+    /// # Errors
+    /// When a move fails.
+    pub fn finish(mut self) -> Result<Vec<PathBuf>, Error> {
+        let mut written = Vec::new();
+        for (file, path) in std::mem::take(&mut self.staged) {
+            file.persist(&path).map_err(|e| Error::new(describe(&e.error)).at(&path))?;
+            written.push(path);
+        }
+        self.made.clear();
+        Ok(written)
+    }
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        self.staged.clear();
+        for folder in self.made.drain(..).rev() {
+            // Only an empty folder goes: what somebody else put there stays.
+            let _ = fs::remove_dir(folder);
+        }
+    }
+}
+
+/// Where a new file or folder cannot be made because something is not there, it is the parent.
+fn in_words_of_parent(e: &io::Error) -> String {
+    if e.kind() == io::ErrorKind::NotFound {
+        "cannot be made: its folder does not exist".into()
+    } else {
+        describe(e)
+    }
 }
 
 #[cfg(test)]
@@ -238,5 +353,34 @@ mod tests {
         staging.finish().expect("moves");
         assert_eq!(fs::read(target.join("Data/x")).expect("there"), b"x");
         assert_eq!(fs::read_dir(dir.path()).expect("lists").count(), 1);
+    }
+
+    #[test]
+    fn files_appear_together_or_not_at_all() {
+        let dir = tempfile::tempdir().expect("temporary folder");
+        let folder = dir.path().join("out");
+        let mut files = Files::default();
+        files.folder(&folder).expect("made");
+        files.write(&folder.join("a"), |w| w.write_all(b"a")).expect("writes");
+        let full = |_: &mut dyn Write| Err(io::Error::from(io::ErrorKind::StorageFull));
+        assert!(files.write(&folder.join("b"), full).is_err());
+        drop(files);
+        assert!(!folder.exists());
+        let mut files = Files::default();
+        files.folder(&folder).expect("made");
+        files.write(&folder.join("a"), |w| w.write_all(b"a")).expect("writes");
+        assert_eq!(files.finish().expect("moves"), [folder.join("a")]);
+        assert_eq!(fs::read_dir(&folder).expect("lists").count(), 1);
+    }
+
+    #[test]
+    fn a_folder_that_is_no_package_is_not_replaced() {
+        let dir = tempfile::tempdir().expect("temporary folder");
+        let target = dir.path().join("mine.mlpackage");
+        fs::create_dir(&target).expect("folder");
+        assert!(Staging::new(&target).is_ok());
+        fs::write(target.join("thesis.txt"), b"x").expect("file");
+        let error = Staging::new(&target).expect_err("not empty").to_string();
+        assert!(error.contains("mine.mlpackage") && error.contains("not a package"), "{error}");
     }
 }

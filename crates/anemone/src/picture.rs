@@ -35,13 +35,13 @@ pub struct Preprocess {
     pub bias: Vec<f32>,
     /// Side of the centred square that is kept, as a share of the shorter side; `None` keeps the whole picture.
     pub crop: Option<f32>,
-    /// Channels of the tensor.
-    pub channels: Channels,
+    /// Channels of the tensor; `None` is what the model's interface says, or red, green, blue.
+    pub channels: Option<Channels>,
 }
 
 impl Default for Preprocess {
     fn default() -> Preprocess {
-        Preprocess { scale: 1.0, bias: vec![0.0], crop: None, channels: Channels::Rgb }
+        Preprocess { scale: 1.0, bias: vec![0.0], crop: None, channels: None }
     }
 }
 
@@ -98,7 +98,7 @@ impl Picture {
     pub fn tensor(&self, how: &Preprocess, height: usize, width: usize, last: bool) -> Result<Tensor, Error> {
         let cropped = how.crop.map_or_else(|| self.clone(), |share| self.center_crop(share));
         let fitted = cropped.resized(width, height);
-        let order: &[usize] = match how.channels {
+        let order: &[usize] = match how.channels.unwrap_or(Channels::Rgb) {
             Channels::Rgb => &[0, 1, 2],
             Channels::Bgr => &[2, 1, 0],
             Channels::Gray => &[3],
@@ -117,11 +117,15 @@ impl Picture {
         Tensor::from_f32s(shape, &out).map_err(|e| Error::new(e.to_string()))
     }
 
-    /// A picture from a tensor `[.., channels, height, width]` of 1 or 3 channels with values from 0 to 255.
+    /// A picture from pixels, `uint8 [height, width, 3]` or `uint8 [height, width]`, or from planes
+    /// `[.., channels, height, width]` of 1 or 3 channels with values from 0 to 255.
     ///
     /// # Errors
     /// When the shape is another one.
     pub fn from_tensor(tensor: &Tensor, bgr: bool) -> Result<Picture, Error> {
+        if let Some(picture) = Picture::from_pixels(tensor) {
+            return Ok(picture);
+        }
         let wrong = || {
             Error::new(format!(
                 "a picture needs shape [.., 1 or 3, height, width], but it is {:?}",

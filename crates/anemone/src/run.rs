@@ -41,23 +41,25 @@ impl Model {
     pub fn of(opened: &Opened, function: Option<&str>) -> Result<Model, Error> {
         let verified = opened.verified(function)?;
         let session = Session::new(verified, &engine_options()).map_err(Error::from_cause)?;
-        let described = opened.program.interface.function(&verified.name).cloned();
-        Ok(Model { session, interface: described.unwrap_or_default() })
+        let described = opened.program.interface.function(&verified.name);
+        let interface = described.cloned().unwrap_or_default();
+        Ok(Model { session, interface })
     }
 
-    /// The engine behind it.
+    /// The engine behind it, which takes and gives the tensors of the function: planes for pictures, and every input.
     pub fn engine(&mut self) -> &mut dyn Predict {
         &mut self.session
     }
 
-    /// One prediction.
+    /// One prediction on features as the interface describes them: a picture is `uint8 [height, width, 3]`, red first,
+    /// or `[height, width]`; optional inputs may be left out.
     ///
     /// # Errors
     /// When an input is missing, unknown or of another type or shape, or an op cannot be computed.
     pub fn predict(&mut self, inputs: &Features) -> Result<Features, Error> {
-        let given = features::to_program(&self.interface, self.session.inputs(), inputs.clone())?;
-        let computed = self.session.predict(&given).map_err(Error::from_cause)?;
-        features::to_interface(&self.interface, computed)
+        let taken = features::take(&self.interface, self.session.inputs(), inputs)?;
+        let computed = self.session.predict(&taken).map_err(Error::from_cause)?;
+        Ok(features::give(&self.interface, computed))
     }
 }
 
@@ -67,7 +69,7 @@ impl Model {
 /// When the model or an input does not load, or the prediction fails.
 pub fn run(path: &Path, function: Option<&str>, inputs: &Inputs) -> Result<Features, Error> {
     let mut model = Model::load(path, function)?;
-    let features = data::gather(inputs, model.session.inputs(), &model.interface)?;
+    let features = data::gather(inputs, &model.interface, model.session.inputs())?;
     model.predict(&features).map_err(|e| e.at(path))
 }
 

@@ -9,7 +9,7 @@ use std::path::Path;
 /// Runs a model and compares its outputs with the tensors of a `.safetensors` or `.npz` file.
 ///
 /// # Errors
-/// When something does not load or the prediction fails; differences are the result, not an error.
+/// When something does not load, nothing is expected, or the prediction fails; differences are the result, not an error.
 pub fn verify(
     path: &Path,
     function: Option<&str>,
@@ -17,7 +17,11 @@ pub fn verify(
     expected: &Path,
     tolerance: Tolerance,
 ) -> Result<Vec<Difference>, Error> {
-    let expected: Features = read_tensors(expected)?.into_iter().collect();
+    let file = expected;
+    let expected: Features = read_tensors(file)?.into_iter().collect();
+    if expected.is_empty() {
+        return Err(Error::new("holds no tensor, so there is nothing to compare with").at(file));
+    }
     let actual = run(path, function, inputs)?;
     Ok(compare(&actual, &expected, tolerance))
 }

@@ -260,9 +260,9 @@ fn image(text: &str) -> Result<(String, PathBuf, Preprocess), String> {
                 }
                 how.crop = Some(share);
             }
-            Some(("color", "rgb")) => how.channels = Channels::Rgb,
-            Some(("color", "bgr")) => how.channels = Channels::Bgr,
-            Some(("color", "gray")) => how.channels = Channels::Gray,
+            Some(("color", "rgb")) => how.channels = Some(Channels::Rgb),
+            Some(("color", "bgr")) => how.channels = Some(Channels::Bgr),
+            Some(("color", "gray")) => how.channels = Some(Channels::Gray),
             _ => {
                 return Err(format!(
                     "{part:?} is none of scale=, bias=, crop=, color=rgb, color=bgr, color=gray"
@@ -289,7 +289,7 @@ mod tests {
         assert!(shape("x:1x0").is_err() && shape("1x3").is_err());
         let (name, file, how) = image("x=dog.jpg,scale=0.5,bias=1:2:3,crop=0.9,color=bgr").expect("parses");
         assert_eq!((name.as_str(), file.to_str()), ("x", Some("dog.jpg")));
-        assert_eq!((how.bias, how.channels), (vec![1.0, 2.0, 3.0], Channels::Bgr));
+        assert_eq!((how.bias, how.channels), (vec![1.0, 2.0, 3.0], Some(Channels::Bgr)));
         assert!(image("x=a.png,zoom=2").is_err());
     }
 }

@@ -12,6 +12,7 @@ mod table;
 mod verbs;
 
 use clap::Parser;
+use std::io::Write;
 use std::process::ExitCode;
 
 /// How a verb ended.
@@ -28,7 +29,8 @@ fn main() -> ExitCode {
         Ok(Outcome::Clean) => ExitCode::SUCCESS,
         Ok(Outcome::Findings) => ExitCode::from(1),
         Err(error) => {
-            eprintln!("{} {error}", style::error("error:"));
+            // The exit status says it too, where stderr takes nothing.
+            let _ = writeln!(std::io::stderr(), "{} {error}", style::error("error:"));
             ExitCode::from(2)
         }
     }

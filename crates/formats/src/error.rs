@@ -106,6 +106,7 @@ impl fmt::Display for Error {
             write!(f, "{format}: ")?;
         }
         f.write_str(cause)?;
+        let path = shortened(path);
         match (offset, path.is_empty()) {
             (Some(at), true) => write!(f, " (at byte {at})"),
             (Some(at), false) => write!(f, " (at byte {at}, in {path})"),
@@ -113,6 +114,18 @@ impl fmt::Display for Error {
             (None, true) => Ok(()),
         }
     }
+}
+
+/// A path that people can read: of a very long one, its two ends.
+fn shortened(path: &str) -> String {
+    const END: usize = 60;
+    let count = path.chars().count();
+    if count <= 3 * END {
+        return path.to_owned();
+    }
+    let head: String = path.chars().take(END).collect();
+    let tail: String = path.chars().skip(count - END).collect();
+    format!("{head} ... {tail}")
 }
 
 impl fmt::Debug for Error {

@@ -45,7 +45,7 @@ fn report(c: &Conversion, options: &ConvertOptions) -> String {
         "  {} -> {} ({}), {} nodes -> {} ops, {}, {}\n",
         human::bytes(c.source_bytes),
         human::bytes(c.output_bytes),
-        human::percent(ratio),
+        format_args!("{:.0} %", ratio * 100.0),
         c.source_nodes,
         c.ops.iter().map(|(_, n)| n).sum::<usize>(),
         options.precision,

@@ -51,7 +51,9 @@ fn report(path: &str, i: &Inspection) -> String {
 fn overview(o: &Overview) -> String {
     let mut out = String::new();
     for f in &o.interface.functions {
-        out.push_str(&format!("\n{}\n", style::heading(&format!("Function {}", f.name))));
+        let default = o.interface.functions.len() > 1 && f.name == o.interface.default_function;
+        let heading = format!("Function {}{}", f.name, if default { " (default)" } else { "" });
+        out.push_str(&format!("\n{}\n", style::heading(&heading)));
         out.push_str(&features(f));
     }
     for (i, stage) in o.stages.iter().enumerate() {

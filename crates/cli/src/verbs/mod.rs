@@ -43,7 +43,8 @@ fn print_json(report: &impl Serialize) -> Result<(), Error> {
 
 /// Tells something on stderr.
 fn note(text: &str) {
-    eprintln!("{} {text}", crate::style::dim("note:"));
+    // Nobody to tell is no failure.
+    let _ = writeln!(std::io::stderr(), "{} {text}", crate::style::dim("note:"));
 }
 
 impl From<InputArgs> for Inputs {

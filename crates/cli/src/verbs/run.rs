@@ -5,30 +5,33 @@ use crate::args::RunArgs;
 use crate::table::Table;
 use crate::{Outcome, human, json};
 use anemone::data::{Store, write_outputs};
+use anemone::files::Files;
 use anemone::picture::Picture;
-use anemone::{Error, Feature, Features, Ranked, files, statistics};
+use anemone::{Error, Feature, Features, Ranked, statistics};
 
 /// Labels printed.
 const BEST: usize = 5;
 
 pub(super) fn run(args: RunArgs) -> Result<Outcome, Error> {
     let function = args.inputs.function.clone();
+    let labels = args.labels.as_deref().map(anemone::read_labels).transpose()?;
     let outputs = anemone::run(&args.model, function.as_deref(), &args.inputs.into())?;
-    let mut written = Vec::new();
+    let best = match &labels {
+        Some(labels) => anemone::best_labels(&outputs, labels, BEST)?,
+        None => Vec::new(),
+    };
+    let mut files = Files::default();
     if let Some(folder) = &args.output {
-        written = write_outputs(folder, &outputs, if args.npy { Store::Npy } else { Store::SafeTensors })?;
+        let store = if args.npy { Store::Npy } else { Store::SafeTensors };
+        write_outputs(folder, &outputs, store, &mut files)?;
     }
     for (name, path) in &args.save_image {
         let known = || Error::new(format!("the model has no tensor output `{name}`"));
         let tensor = outputs.tensor(name).ok_or_else(known)?;
         let bytes = Picture::from_tensor(tensor, false)?.encode(path)?;
-        files::write_file(path, |w| w.write_all(&bytes))?;
-        written.push(path.clone());
+        files.write(path, |w| w.write_all(&bytes))?;
     }
-    let best = match &args.labels {
-        Some(path) => anemone::best_labels(&outputs, &anemone::read_labels(path)?, BEST)?,
-        None => Vec::new(),
-    };
+    let written = files.finish()?;
     if args.json {
         print_json(&json::Run::of(&args.model, &outputs, &best, &written))?;
         return Ok(Outcome::Clean);

@@ -14,6 +14,7 @@ use anemone_mil::{
     BlockId, Builder, Const, DType, Dim, FoldLimits, Level, Name, Origin, Program, Tensor, TensorType,
     ValueId, Weight, verify,
 };
+use anemone_tensor::num;
 use std::collections::{HashMap, HashSet};
 
 /// Arithmetic on shapes and the like is done at once, up to this many elements; larger results stay computed.
@@ -21,6 +22,9 @@ const FOLD: FoldLimits = FoldLimits { constexpr: false, max_elements: 1 << 14 };
 
 /// Largest extent of an input: MIL counts in `int32`.
 const MAX_EXTENT: usize = (1 << 31) - 1;
+
+/// Largest tensor that an allocator hands out.
+const MAX_BYTES: usize = usize::MAX / 2;
 
 /// The names of one graph.
 #[derive(Default)]
@@ -188,6 +192,10 @@ impl<'m> Importer<'m> {
             }
             dims = fixed.into_iter().map(Dim::Known).collect();
         }
+        let known: Vec<usize> = dims.iter().filter_map(Dim::known).collect();
+        if num::element_count(&known).and_then(|n| dtype.packed_len(n)).is_none_or(|n| n > MAX_BYTES) {
+            return Err(format!("has shape {known:?}, which is more than can be addressed"));
+        }
         Ok(TensorType { dtype, dims })
     }
 
@@ -197,6 +205,11 @@ impl<'m> Importer<'m> {
             return;
         }
         let place = format!("{}{}", self.inside, check::place(index, proto, self.opset));
+        if let Some(twice) = proto.output.iter().find(|o| self.is_bound(o)) {
+            let what = format!("makes `{twice}`, which is already there; names must be unique");
+            self.problems.push(Diagnostic::new(place, what));
+            return;
+        }
         let label = if proto.name.is_empty() { proto.output.first() } else { Some(&proto.name) };
         let source: Name = format!("onnx:{}", label.map_or("", String::as_str)).into();
         self.builder.set_origin(Origin { source: Some(source), pass: None });
@@ -205,7 +218,10 @@ impl<'m> Importer<'m> {
         let done = translate(&mut Node { importer: self, proto });
         self.inside = outer;
         if let Err(fault) = done {
-            self.problems.push(Diagnostic::new(place, fault.to_string()));
+            // An operand that did not read has been reported in its own place.
+            if !proto.input.iter().any(|i| self.has_failed(i)) {
+                self.problems.push(Diagnostic::new(place, fault.to_string()));
+            }
             proto.output.iter().for_each(|o| self.fail(o));
         }
     }
@@ -277,6 +293,11 @@ impl<'m> Importer<'m> {
 
     fn is_initializer(&self, name: &str) -> bool {
         self.scopes.last().is_some_and(|s| s.initializers.contains_key(name))
+    }
+
+    /// True when the innermost graph has something of that name already.
+    fn is_bound(&self, name: &str) -> bool {
+        self.is_initializer(name) || self.scopes.last().is_some_and(|s| s.values.contains_key(name))
     }
 
     /// Marks a name as one that a failed node should have made.
@@ -375,6 +396,7 @@ impl<'m> Importer<'m> {
                 Some(v)
             }
             Err(e) => {
+                self.scopes[at].failed.insert(name.to_owned());
                 let place = format!("initializer `{name}`");
                 let problem = Diagnostic::new(place, e.to_string());
                 if !self.problems.contains(&problem) {

@@ -1,0 +1,15 @@
+//! The built command, as a user meets it: text and JSON, exit status, what is written and what is not.
+
+mod bad_files;
+mod bad_requests;
+mod bad_weights;
+mod command;
+mod convert;
+mod full_disk;
+mod inspect;
+mod plan;
+mod protobuf;
+mod run;
+mod show;
+mod terminal;
+mod verify;

@@ -1,0 +1,186 @@
+//! `run`.
+
+use crate::command::{anemone, anemone_in, copy, corpus, corpus_json, corpus_list, list, names};
+use anemone::picture::Picture;
+use anemone_formats::{npy, safetensors};
+use anemone_tensor::{DType, Tensor};
+use serde_json::Value;
+use std::fs;
+use std::path::Path;
+
+/// A case by the name in its `meta.json`.
+fn case(test: &str) -> (String, Value) {
+    let found =
+        corpus_list("cases").into_iter().map(|n| (n.clone(), corpus_json(&format!("cases/{n}/meta.json"))));
+    let (name, meta) =
+        found.into_iter().find(|(_, m)| m["test"] == test).unwrap_or_else(|| panic!("no {test}"));
+    (corpus(&format!("cases/{name}")).to_str().unwrap().to_owned(), meta)
+}
+
+fn read(path: &Path) -> Vec<(String, Tensor)> {
+    safetensors::SafeTensors::read(&fs::read(path).unwrap().into()).unwrap().tensors.into_iter().collect()
+}
+
+#[test]
+fn outputs_are_written_under_the_names_of_the_interface() {
+    let folder = tempfile::tempdir().unwrap();
+    let (case, _) = case("made/image_in[1]");
+    let model = format!("{case}/model.mlpackage");
+    let inputs = format!("{case}/inputs.safetensors");
+    let run = anemone_in(folder.path(), ["run", &model, "--inputs", &inputs, "-o", "out"]);
+    assert!(run.err.contains("wrote out/outputs.safetensors"), "{run:?}");
+    run.report();
+    assert_eq!(list(&folder.path().join("out")), ["outputs.safetensors"]);
+    let written = read(&folder.path().join("out/outputs.safetensors"));
+    let expected = read(Path::new(&format!("{case}/expected.safetensors")));
+    assert_eq!(written.len(), expected.len());
+    for (name, wanted) in expected {
+        let (_, found) = written.iter().find(|(n, _)| *n == name).unwrap();
+        assert_eq!((found.shape(), found.dtype()), (wanted.shape(), wanted.dtype()), "{name}");
+    }
+}
+
+#[test]
+fn npy_files_are_named_after_their_outputs() {
+    let folder = tempfile::tempdir().unwrap();
+    let (case, _) = case("made/conv_by_hand[3]");
+    let model = format!("{case}/model.mlpackage");
+    for (inputs, out) in [("inputs.safetensors", "a"), ("inputs.npz", "b")] {
+        let inputs = format!("{case}/{inputs}");
+        let json =
+            anemone_in(folder.path(), ["run", &model, "--inputs", &inputs, "-o", out, "--npy", "--json"])
+                .json("anemone.run/1");
+        assert_eq!(json["files"], Value::from(vec![format!("{out}/conv_0.npy")]));
+    }
+    assert_eq!(list(folder.path()), ["a", "b"]);
+    let [a, b] = ["a/conv_0.npy", "b/conv_0.npy"].map(|f| fs::read(folder.path().join(f)).unwrap());
+    assert_eq!(a, b, "both kinds of input file hold the same numbers");
+    let (_, expected) = read(Path::new(&format!("{case}/expected.safetensors"))).remove(0);
+    let found = npy::read(&a.into()).unwrap();
+    assert_eq!(found.shape(), expected.shape());
+    assert!(found.to_f64s().iter().zip(expected.to_f64s()).all(|(a, b)| (a - b).abs() < 1e-3));
+    let expected = format!("{case}/expected.npz");
+    anemone(["verify", &model, "--inputs", &format!("{case}/inputs.npz"), "--expected", &expected]).report();
+}
+
+#[test]
+fn random_inputs_depend_on_the_seed_alone() {
+    let outputs = |package: &str, seed: &str| {
+        let args = ["run", package, "--json", "--random", seed];
+        anemone(args).json("anemone.run/1")["outputs"].to_string()
+    };
+    for name in corpus_list("packages").into_iter().filter(|n| n.ends_with(".mlpackage")) {
+        let package = format!("packages/{name}");
+        assert_eq!(outputs(&package, "1"), outputs(&package, "1"), "{package}");
+        anemone(["run", &package, "--random", "1"]).report();
+    }
+    assert_ne!(outputs("packages/conv.mlpackage", "1"), outputs("packages/conv.mlpackage", "2"));
+}
+
+#[test]
+fn json_says_type_shape_and_range_of_each_output() {
+    let json = anemone(["run", "packages/conv.mlpackage", "--random", "3", "--json"]).json("anemone.run/1");
+    assert_eq!(json["package"], "packages/conv.mlpackage");
+    let tensor = &json["outputs"][0]["tensor"];
+    assert_eq!((&tensor["dtype"], &tensor["shape"]), (&"fp32".into(), &vec![2, 4, 4, 8].into()));
+    let [min, mean, max] = ["min", "mean", "max"].map(|k| tensor[k].as_f64().unwrap());
+    assert!(min < mean && mean < max && tensor["not_finite"] == 0);
+}
+
+#[test]
+fn a_classifier_gives_label_and_probabilities() {
+    let folder = tempfile::tempdir().unwrap();
+    let (case, meta) = case("made/classifier[0]");
+    let model = format!("{case}/model.mlpackage");
+    let inputs = format!("{case}/inputs.safetensors");
+    let run = ["run", &model, "--inputs", &inputs, "--json", "-o", "out"];
+    let json = anemone_in(folder.path(), run).json("anemone.run/1");
+    assert_eq!(names(&json["outputs"], "name"), ["classLabel", "classLabel_probs"]);
+    assert_eq!(json["outputs"][0]["text"], meta["labels"]["classLabel"]);
+    let written: Value =
+        serde_json::from_slice(&fs::read(folder.path().join("out/labels.json")).unwrap()).unwrap();
+    assert_eq!(written["classLabel"], meta["labels"]["classLabel"]);
+    let expected = meta["dicts"]["classLabel_probs"].as_array().unwrap();
+    for (found, wanted) in json["outputs"][1]["probabilities"].as_array().unwrap().iter().zip(expected) {
+        assert_eq!(found[0], wanted[0]);
+        let p = wanted[1].as_f64().unwrap();
+        assert!((found[1].as_f64().unwrap() - p).abs() < 1e-4);
+        assert!(
+            (written["classLabel_probs"][wanted[0].as_str().unwrap()].as_f64().unwrap() - p).abs() < 1e-4
+        );
+    }
+    let text = anemone(["run", &model, "--inputs", &inputs]).report();
+    assert!(text.contains("kind c"), "{text}");
+}
+
+/// The picture's numbers are those of the pixels: the model takes 0 to 255 and multiplies (see its `show`).
+#[test]
+fn a_picture_file_serves_as_an_image_input() {
+    let folder = tempfile::tempdir().unwrap();
+    let (case, _) = case("made/image_gray_in[0]");
+    let (_, pixels) = read(Path::new(&format!("{case}/inputs.safetensors"))).remove(0);
+    let picture = Picture::from_tensor(&pixels, false).unwrap();
+    let file = folder.path().join("x.png");
+    fs::write(&file, picture.encode(&file).unwrap()).unwrap();
+    let model = format!("{case}/model.mlpackage");
+    let expected = format!("{case}/expected.safetensors");
+    let verify = |how: [&str; 2]| {
+        anemone_in(folder.path(), ["verify", &model, "--expected", &expected].into_iter().chain(how)).report()
+    };
+    // Equal channels make a luminance of the same value, up to the rounding of its three weights.
+    verify(["--input", "x=x.png"]);
+    verify(["--image", "x=x.png"]);
+    verify(["--image", "x=x.png,scale=1,bias=0,color=gray"]);
+}
+
+#[test]
+fn a_colour_picture_goes_in_and_comes_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let pixels: Vec<i64> = (0..3 * 5 * 3).map(|v| v * 5).collect();
+    let pixels = Tensor::from_i64s(DType::U8, [3, 5, 3], &pixels).unwrap();
+    let picture = Picture::from_tensor(&pixels, false).unwrap();
+    let file = folder.path().join("in.png");
+    fs::write(&file, picture.encode(&file).unwrap()).unwrap();
+    let model = corpus("packages/image-output.mlpackage");
+    let args = ["run", model.to_str().unwrap(), "--image", "x=in.png", "--save-image", "picture=out.png"];
+    let run = anemone_in(folder.path(), args);
+    assert!(run.err.contains("wrote out.png"), "{run:?}");
+    run.report();
+    // The program is 255 - x.
+    let out = folder.path().join("out.png");
+    let inverted = Picture::decode(&fs::read(&out).unwrap(), &out).unwrap();
+    assert!(inverted.rgb.iter().zip(&picture.rgb).all(|(a, b)| u16::from(*a) + u16::from(*b) == 255));
+    assert_eq!((inverted.width, inverted.height), (5, 3));
+}
+
+#[test]
+fn the_best_labels_are_printed_with_probabilities() {
+    let folder = tempfile::tempdir().unwrap();
+    let digits = ["nought", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"];
+    fs::write(folder.path().join("labels.txt"), digits.join("\n")).unwrap();
+    copy(&corpus("models/mnist.onnx"), &folder.path().join("mnist.onnx"));
+    anemone_in(folder.path(), ["convert", "mnist.onnx", "--no-check"]).report();
+    let inputs = corpus("models/mnist.inputs.safetensors");
+    let args = ["run", "mnist.mlpackage", "--inputs", inputs.to_str().unwrap(), "--labels", "labels.txt"];
+    let text = anemone_in(folder.path(), args).report();
+    let json = anemone_in(folder.path(), args.into_iter().chain(["--json"])).json("anemone.run/1");
+    // What ONNX Runtime computes, sorted.
+    let (_, scores) = read(&corpus("models/mnist.expected.safetensors")).remove(0);
+    let scores = scores.to_f64s();
+    let mut order: Vec<usize> = (0..10).collect();
+    order.sort_by(|&a, &b| scores[b].total_cmp(&scores[a]));
+    assert_eq!(json["best"].as_array().unwrap().len(), 5);
+    assert_eq!(json["best"][0]["label"], digits[order[0]]);
+    assert!(text.contains(digits[order[0]]), "{text}");
+}
+
+#[test]
+fn a_state_starts_at_zero_and_an_optional_input_at_its_default() {
+    for test in ["made/state_accumulate[0]", "made/optional_default[0]"] {
+        let (case, meta) = case(test);
+        let [model, inputs, expected] =
+            ["model.mlpackage", "inputs.safetensors", "expected.safetensors"].map(|f| format!("{case}/{f}"));
+        let atol = meta["strict"]["atol"].to_string();
+        anemone(["verify", &model, "--inputs", &inputs, "--expected", &expected, "--atol", &atol]).report();
+    }
+}
