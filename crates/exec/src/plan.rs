@@ -84,6 +84,7 @@ impl Plan {
         inputs: &[Tensor],
         pool: &Pool,
         mut observer: Option<Observer<'_>>,
+        mut after: Option<&mut dyn FnMut(&str)>,
     ) -> Result<Vec<Literal>, PredictError> {
         for (i, tensor) in inputs.iter().enumerate() {
             self.store(self.function.inputs[i], tensor.clone().into());
@@ -93,9 +94,21 @@ impl Plan {
             if let Some(observe) = observer.as_mut() {
                 self.show(i, observe);
             }
+            if let Some(after) = after.as_mut() {
+                after(&self.label(i));
+            }
         }
         let outputs: Vec<ValueId> = self.function.outputs().to_vec();
         outputs.into_iter().map(|v| self.load(v).ok_or_else(|| lost(&self.function, v))).collect()
+    }
+
+    /// Kind, result shape and name of a step.
+    fn label(&self, i: usize) -> String {
+        let (step, op) = (&self.steps[i], self.function.op(self.steps[i].op));
+        let by = if matches!(step.work, Work::Kernel(_)) { "" } else { "(reference)" };
+        let shape =
+            step.results.first().and_then(|(v, _)| self.function.value(*v).ty.tensor()?.known_shape());
+        format!("{}{by} {:?} {}", op.kind.name(), shape.unwrap_or_default(), op.name)
     }
 
     fn show(&self, i: usize, observe: &mut dyn FnMut(&str, &Tensor)) {

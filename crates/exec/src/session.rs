@@ -53,6 +53,29 @@ impl Session {
         self.plans.values().flatten().map(Plan::arena_bytes).sum()
     }
 
+    /// Plans ahead of the first prediction, where all inputs have a fixed shape.
+    pub fn prepare(&mut self) {
+        let fixed = |p: &Port| p.shape.iter().copied().collect::<Option<Vec<usize>>>();
+        if let Some(shapes) = self.inputs.iter().map(fixed).collect::<Option<Vec<_>>>() {
+            let plan = self.plan(&shapes, true);
+            self.plans.insert((shapes, true), plan);
+        }
+    }
+
+    /// One prediction that calls `after` at the end of every step with the kind, result shape and name of its op, so
+    /// that a caller with a clock learns where the time goes. Calls nothing where the function is interpreted.
+    ///
+    /// # Errors
+    /// As [`Predict::predict`].
+    pub fn predict_stepwise(
+        &mut self,
+        inputs: &Features,
+        after: &mut dyn FnMut(&str),
+    ) -> Result<Features, PredictError> {
+        let inputs = self.take_inputs(inputs)?;
+        self.run_taken(&inputs, None, Some(after))
+    }
+
     /// The steps of the plans made so far, for people.
     pub fn describe(&self) -> String {
         self.plans.values().flatten().map(|p| format!("{p:?}\n")).collect()
@@ -60,22 +83,37 @@ impl Session {
 
     fn run(&mut self, features: &Features, observer: Option<Observer<'_>>) -> Result<Features, PredictError> {
         let inputs = self.take_inputs(features)?;
+        self.run_taken(&inputs, observer, None)
+    }
+
+    fn run_taken(
+        &mut self,
+        inputs: &[Tensor],
+        observer: Option<Observer<'_>>,
+        after: Option<&mut dyn FnMut(&str)>,
+    ) -> Result<Features, PredictError> {
         let shapes: Vec<Vec<usize>> = inputs.iter().map(|t| t.shape().to_vec()).collect();
-        let fuse = observer.is_none();
-        let plan = self.plans.entry((shapes, fuse)).or_insert_with_key(|(shapes, fuse)| {
-            let function = if is_static(&self.function) {
-                Some(self.function.clone())
-            } else {
-                specialise(&self.function, shapes)
-            };
-            function.map(|f| Plan::new(f, *fuse, &self.pool))
-        });
-        let results = match plan {
-            Some(plan) => plan.run(&inputs, &self.pool, observer)?,
-            None => interpret(&self.function, &self.inputs, &inputs, &mut self.states, observer)?,
+        let key = (shapes, observer.is_none());
+        if !self.plans.contains_key(&key) {
+            let plan = self.plan(&key.0, key.1);
+            self.plans.insert(key.clone(), plan);
+        }
+        let results = match self.plans.get_mut(&key) {
+            Some(Some(plan)) => plan.run(inputs, &self.pool, observer, after)?,
+            _ => interpret(&self.function, &self.inputs, inputs, &mut self.states, observer)?,
         };
         let names = self.function.outputs().iter().map(|&v| self.function.value(v).name.to_string());
         Ok(names.zip(results).map(|(n, l)| (n, feature(l))).collect())
+    }
+
+    /// The plan for inputs of these shapes; `None` where the function has to be interpreted.
+    fn plan(&self, shapes: &[Vec<usize>], fuse: bool) -> Option<Plan> {
+        let function = if is_static(&self.function) {
+            Some(self.function.clone())
+        } else {
+            specialise(&self.function, shapes)
+        };
+        function.map(|f| Plan::new(f, fuse, &self.pool))
     }
 
     /// The inputs in declared order, each of the declared type.

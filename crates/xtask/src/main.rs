@@ -8,6 +8,7 @@ mod fuzz;
 mod import_cases;
 mod onnx_backend;
 mod oracle;
+mod peers;
 mod picture;
 mod place;
 mod python;
@@ -54,6 +55,12 @@ const TASKS: &[(&str, &str, &str, Task)] = &[
     ("fuzz", "[--seconds N] [TARGET [FILE]]", "feed every reader with mutated files", fuzz::run_task),
     ("picture", "", "draw the README's terminal picture, docs/convert.svg", picture::run_task),
     ("bench", "", "measure what large models cost against bars of time and memory", bench::run_task),
+    (
+        "bench-peers",
+        "[--only TEXT] [--rounds N] [--json] [--profile]",
+        "race the engine against ONNX Runtime: time, load, memory",
+        peers::run_task,
+    ),
     ("record", "[NAME]", "run the scripts that record expectations", record::run_task),
     ("ci", "", "everything that must hold before a change lands", ci::run_task),
 ];
