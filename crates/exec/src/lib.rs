@@ -13,7 +13,9 @@ pub mod kernels;
 mod lower;
 mod plan;
 pub mod pool;
+mod profile;
 mod session;
 mod specialise;
 
+pub use profile::{Profiler, StepInfo};
 pub use session::{Options, Session};

@@ -4,6 +4,7 @@ use crate::arena::{Arena, Lifetime, Span, place};
 use crate::kernels::elementwise::round_to_half;
 use crate::lower::{self, Io, Kernel, Lowered, constant_tensor};
 use crate::pool::Pool;
+use crate::profile::{Profiler, REFERENCE, StepInfo, describe};
 use anemone_mil::eval::EvalSite;
 use anemone_mil::ops::Site;
 use anemone_mil::{DType, Function, Literal, OpId, Tensor, TensorType, Type, Uses, ValueId};
@@ -84,31 +85,35 @@ impl Plan {
         inputs: &[Tensor],
         pool: &Pool,
         mut observer: Option<Observer<'_>>,
-        mut after: Option<&mut dyn FnMut(&str)>,
+        mut profiler: Option<&mut dyn Profiler>,
     ) -> Result<Vec<Literal>, PredictError> {
         for (i, tensor) in inputs.iter().enumerate() {
             self.store(self.function.inputs[i], tensor.clone().into());
         }
+        if let Some(profiler) = profiler.as_mut() {
+            profiler.start();
+        }
         for i in 0..self.steps.len() {
             self.step(i, pool)?;
+            if let Some(profiler) = profiler.as_mut() {
+                profiler.step(i, &|| self.info(i));
+            }
             if let Some(observe) = observer.as_mut() {
                 self.show(i, observe);
-            }
-            if let Some(after) = after.as_mut() {
-                after(&self.label(i));
             }
         }
         let outputs: Vec<ValueId> = self.function.outputs().to_vec();
         outputs.into_iter().map(|v| self.load(v).ok_or_else(|| lost(&self.function, v))).collect()
     }
 
-    /// Kind, result shape and name of a step.
-    fn label(&self, i: usize) -> String {
-        let (step, op) = (&self.steps[i], self.function.op(self.steps[i].op));
-        let by = if matches!(step.work, Work::Kernel(_)) { "" } else { "(reference)" };
-        let shape =
-            step.results.first().and_then(|(v, _)| self.function.value(*v).ty.tensor()?.known_shape());
-        format!("{}{by} {:?} {}", op.kind.name(), shape.unwrap_or_default(), op.name)
+    fn info(&self, i: usize) -> StepInfo {
+        let step = &self.steps[i];
+        let kernel = match &step.work {
+            Work::Kernel(kernel) => kernel.name(),
+            Work::Reference(_) => REFERENCE,
+        };
+        let made = step.results.first().and_then(|(v, _)| self.function.producer(*v));
+        describe(&self.function, step.op, made.unwrap_or(step.op), kernel)
     }
 
     fn show(&self, i: usize, observe: &mut dyn FnMut(&str, &Tensor)) {

@@ -2,6 +2,7 @@
 
 use crate::plan::Plan;
 use crate::pool::Pool;
+use crate::profile::{Profiler, REFERENCE, describe};
 use crate::specialise::{FOLD_ALL, is_static, specialise};
 use anemone_mil::eval;
 use anemone_mil::{Dim, Function, Literal, Name, Tensor, VerifiedFunction, fold_constants};
@@ -62,36 +63,30 @@ impl Session {
         }
     }
 
-    /// One prediction that calls `after` at the end of every step with the kind, result shape and name of its op, so
-    /// that a caller with a clock learns where the time goes. Calls nothing where the function is interpreted.
-    ///
-    /// # Errors
-    /// As [`Predict::predict`].
-    pub fn predict_stepwise(
-        &mut self,
-        inputs: &Features,
-        after: &mut dyn FnMut(&str),
-    ) -> Result<Features, PredictError> {
-        let inputs = self.take_inputs(inputs)?;
-        self.run_taken(&inputs, None, Some(after))
-    }
-
     /// The steps of the plans made so far, for people.
     pub fn describe(&self) -> String {
         self.plans.values().flatten().map(|p| format!("{p:?}\n")).collect()
     }
 
-    fn run(&mut self, features: &Features, observer: Option<Observer<'_>>) -> Result<Features, PredictError> {
-        let inputs = self.take_inputs(features)?;
-        self.run_taken(&inputs, observer, None)
+    /// One prediction that tells a profiler of every step.
+    ///
+    /// # Errors
+    /// As [`Predict::predict`].
+    pub fn predict_profiled(
+        &mut self,
+        inputs: &Features,
+        profiler: &mut dyn Profiler,
+    ) -> Result<Features, PredictError> {
+        self.run(inputs, None, Some(profiler))
     }
 
-    fn run_taken(
+    fn run(
         &mut self,
-        inputs: &[Tensor],
+        features: &Features,
         observer: Option<Observer<'_>>,
-        after: Option<&mut dyn FnMut(&str)>,
+        profiler: Option<&mut dyn Profiler>,
     ) -> Result<Features, PredictError> {
+        let inputs = self.take_inputs(features)?;
         let shapes: Vec<Vec<usize>> = inputs.iter().map(|t| t.shape().to_vec()).collect();
         let key = (shapes, observer.is_none());
         if !self.plans.contains_key(&key) {
@@ -99,8 +94,8 @@ impl Session {
             self.plans.insert(key.clone(), plan);
         }
         let results = match self.plans.get_mut(&key) {
-            Some(Some(plan)) => plan.run(inputs, &self.pool, observer, after)?,
-            _ => interpret(&self.function, &self.inputs, inputs, &mut self.states, observer)?,
+            Some(Some(plan)) => plan.run(&inputs, &self.pool, observer, profiler)?,
+            _ => interpret(&self.function, &self.inputs, &inputs, &mut self.states, observer, profiler)?,
         };
         let names = self.function.outputs().iter().map(|&v| self.function.value(v).name.to_string());
         Ok(names.zip(results).map(|(n, l)| (n, feature(l))).collect())
@@ -185,14 +180,22 @@ fn interpret(
     ports: &[Port],
     inputs: &[Tensor],
     states: &mut BTreeMap<Name, Literal>,
-    observer: Option<Observer<'_>>,
+    mut observer: Option<Observer<'_>>,
+    mut profiler: Option<&mut dyn Profiler>,
 ) -> Result<Vec<Literal>, PredictError> {
     let named: BTreeMap<_, _> =
         ports.iter().zip(inputs).map(|(p, t)| (p.name.as_str().into(), t.clone().into())).collect();
-    let mut observer = observer;
+    if let Some(profiler) = profiler.as_mut() {
+        profiler.start();
+    }
     let mut watch = |v: anemone_mil::ValueId, l: &Literal| {
         if let (Some(observe), Literal::Tensor(t)) = (observer.as_mut(), l) {
             observe(&function.value(v).name, t);
+        }
+        if let (Some(profiler), Some(op)) = (profiler.as_mut(), function.producer(v))
+            && function.op(op).outputs.last() == Some(&v)
+        {
+            profiler.step(op.index(), &|| describe(function, op, op, REFERENCE));
         }
     };
     let mut options = eval::Options { observer: Some(&mut watch), ..eval::Options::default() };
@@ -240,7 +243,7 @@ impl Predict for Session {
     }
 
     fn predict(&mut self, inputs: &Features) -> Result<Features, PredictError> {
-        self.run(inputs, None)
+        self.run(inputs, None, None)
     }
 
     fn predict_observed(
@@ -248,7 +251,7 @@ impl Predict for Session {
         inputs: &Features,
         observer: Observer<'_>,
     ) -> Result<Features, PredictError> {
-        self.run(inputs, Some(observer))
+        self.run(inputs, Some(observer), None)
     }
 }
 

@@ -8,6 +8,7 @@ mod window;
 
 use crate::kernels::Activation;
 use crate::pool::Pool;
+use crate::profile::{ALIAS, kernel_name};
 use anemone_mil::ops::Site;
 use anemone_mil::{DType, Function, OpId, Tensor, TensorType, Uses, ValueId};
 
@@ -31,6 +32,11 @@ pub(crate) trait Kernel: Send {
     /// True when `fp16` results still have to be rounded after it.
     fn rounds_after(&self) -> bool {
         true
+    }
+
+    /// What computes it, for people.
+    fn name(&self) -> &'static str {
+        kernel_name(std::any::type_name::<Self>())
     }
 
     /// Computes the results.
@@ -63,6 +69,10 @@ impl<F: Fn(Io<'_, '_>, &Pool) + Send> Kernel for Plain<F> {
 pub(crate) struct Nothing;
 
 impl Kernel for Nothing {
+    fn name(&self) -> &'static str {
+        ALIAS
+    }
+
     fn run(&self, _: Io<'_, '_>, _: &Pool) {}
 }
 

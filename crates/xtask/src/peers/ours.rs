@@ -1,7 +1,7 @@
 //! Our side: an ONNX file becomes a session in `f32`, as `convert --precision fp32` would make it.
 
 use super::models::Model;
-use anemone_exec::{Options, Session};
+use anemone_exec::{Options, Profiler, Session, StepInfo};
 use anemone_formats::npy::read_npz;
 use anemone_formats::onnx::ModelProto;
 use anemone_formats::{Error, ErrorKind};
@@ -80,27 +80,44 @@ fn high_water() -> Result<u64, String> {
     line.trim().trim_end_matches("kB").trim().parse().map_err(|e| format!("{line}: {e}"))
 }
 
+/// The shortest time of each step over several runs, in ms.
+struct Best {
+    steps: Vec<(String, f64)>,
+    last: Instant,
+}
+
+impl Profiler for Best {
+    fn start(&mut self) {
+        self.last = Instant::now();
+    }
+
+    fn step(&mut self, step: usize, describe: &dyn Fn() -> StepInfo) {
+        let spent = self.last.elapsed().as_secs_f64() * 1e3;
+        match self.steps.get_mut(step) {
+            Some(best) => best.1 = best.1.min(spent),
+            None => self.steps.push((label(&describe()), spent)),
+        }
+        self.last = Instant::now();
+    }
+}
+
+/// Kind, kernel, result shape and name of a step.
+fn label(step: &StepInfo) -> String {
+    let shape = step.results.first().map_or(&[][..], |(_, shape)| shape);
+    format!("{} ({}) {shape:?} {}", step.kind, step.kernel, step.name)
+}
+
 /// Prints where the time of a prediction goes: kinds of op, and the slowest ops.
 pub fn profile(model: &Model, threads: usize) -> Result<(), String> {
     let folder = tempfile::tempdir().map_err(|e| e.to_string())?;
     super::theirs::Peer::start()?.open(model, folder.path(), &[(1, false)])?;
     let inputs = arrays(&folder.path().join("given.npz"))?;
     let mut session = session(&program(model)?, threads)?;
-    let mut best: Vec<(String, f64)> = Vec::new();
-    for round in 0..30 {
-        let (mut i, mut last) = (0, Instant::now());
-        let mut tick = |step: &str| {
-            let now = Instant::now();
-            let spent = (now - last).as_secs_f64() * 1e3;
-            if round == 0 {
-                best.push((step.to_owned(), spent));
-            } else {
-                best[i].1 = best[i].1.min(spent);
-            }
-            (i, last) = (i + 1, now);
-        };
-        session.predict_stepwise(&inputs, &mut tick).map_err(|e| e.to_string())?;
+    let mut best = Best { steps: Vec::new(), last: Instant::now() };
+    for _ in 0..30 {
+        session.predict_profiled(&inputs, &mut best).map_err(|e| e.to_string())?;
     }
+    let mut best = best.steps;
     let total: f64 = best.iter().map(|b| b.1).sum();
     let mut kinds: BTreeMap<&str, (f64, usize)> = BTreeMap::new();
     for (step, ms) in &best {
