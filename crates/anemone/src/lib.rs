@@ -19,6 +19,7 @@ mod show;
 mod verify;
 
 pub use anemone_ane as ane;
+pub use anemone_exec::Precision;
 pub use anemone_mil as mil;
 pub use anemone_mil::Opset;
 pub use anemone_model::{DictKey, Feature, Features, Predict};

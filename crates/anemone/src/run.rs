@@ -176,5 +176,6 @@ pub fn read_labels(path: &Path) -> Result<Vec<String>, Error> {
 
 /// As many threads as the machine runs at once.
 pub(crate) fn engine_options() -> Options {
-    Options { threads: std::thread::available_parallelism().map_or(1, usize::from) }
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    Options { threads, ..Options::default() }
 }

@@ -13,9 +13,11 @@ pub mod kernels;
 mod lower;
 mod plan;
 pub mod pool;
+mod precision;
 mod profile;
 mod session;
 mod specialise;
 
+pub use precision::Precision;
 pub use profile::{Profiler, StepInfo};
 pub use session::{Options, Session};

@@ -2,6 +2,7 @@
 
 use crate::plan::Plan;
 use crate::pool::Pool;
+use crate::precision::Precision;
 use crate::profile::{Profiler, REFERENCE, describe};
 use crate::specialise::{FOLD_ALL, is_static, specialise};
 use anemone_mil::eval;
@@ -14,6 +15,15 @@ use std::collections::{BTreeMap, HashMap};
 pub struct Options {
     /// Threads that share the work; at least 1.
     pub threads: usize,
+    /// Which numbers it computes with.
+    pub precision: Precision,
+}
+
+impl Default for Options {
+    /// One thread, and the numbers that the program declares.
+    fn default() -> Options {
+        Options { threads: 1, precision: Precision::Declared }
+    }
 }
 
 /// A function loaded into the CPU engine.
@@ -36,6 +46,7 @@ impl Session {
     pub fn new(function: VerifiedFunction<'_>, options: &Options) -> Result<Session, PredictError> {
         let mut function = function.function().clone();
         check_loadable(&function)?;
+        options.precision.apply(&mut function);
         fold_constants(&mut function, FOLD_ALL);
         let port = |v: &anemone_mil::ValueId| {
             let value = function.value(*v);

@@ -31,7 +31,7 @@ fn profile(build: impl FnOnce(&mut Builder) -> ValueId, input: [usize; 4]) -> Lo
     let program = Program::new(function, interface);
     let verified = verify(&program, Level::Canonical).expect("verifies");
     let function = verified.function(None).expect("has a function");
-    let mut session = Session::new(function, &Options { threads: 1 }).expect("loads");
+    let mut session = Session::new(function, &Options { threads: 1, ..Default::default() }).expect("loads");
     let x = Tensor::zeros(DType::F32, input).expect("fits");
     let inputs = Features::from_iter([("x", x)]);
     let mut log = Log::default();

@@ -106,7 +106,8 @@ fn compare(place: &str, mut case: Case, tolerance: f64, seed: u64) {
     let verified = verify(&program, Level::Imported).unwrap_or_else(|e| panic!("{place}: {e}"));
     let threads = 1 + (seed as usize % 3);
     let mut session =
-        Session::new(verified.function(None).expect("one"), &Options { threads }).expect("loads");
+        Session::new(verified.function(None).expect("one"), &Options { threads, ..Options::default() })
+            .expect("loads");
     let actual = session.predict(&features).unwrap_or_else(|e| panic!("{place}: {e}"));
     let (output, wanted) = expected.pop_first().expect("one output");
     let (actual, wanted) =

@@ -249,7 +249,9 @@ fn outputs(
     let verified = verified.map_err(|e| Verdict::Fail(format!("does not verify: {e}")))?;
     let failed = |e: anemone_model::PredictError| Verdict::Fail(e.to_string());
     let function = verified.function(None).ok_or_else(|| Verdict::Fail("no function".into()))?;
-    let mut session = Session::new(function, &anemone_exec::Options { threads: 1 }).map_err(failed)?;
+    let mut session =
+        Session::new(function, &anemone_exec::Options { threads: 1, ..anemone_exec::Options::default() })
+            .map_err(failed)?;
     let ports = session.inputs().iter().map(|p| p.name.clone());
     let given: Features = ports.zip(inputs.iter().map(|(_, t)| wide(t))).collect();
     let found = session.predict(&given).map_err(failed)?;
@@ -312,7 +314,8 @@ fn model_case(dir: &Path, opset: Opset, case: &Value, verbose: bool) -> Result<f
     let verified = verify(&imported.program, Level::Canonical).map_err(|e| e.to_string())?;
     let function = verified.function(None).ok_or("no function")?;
     let mut session =
-        Session::new(function, &anemone_exec::Options { threads: 2 }).map_err(|e| e.to_string())?;
+        Session::new(function, &anemone_exec::Options { threads: 2, ..anemone_exec::Options::default() })
+            .map_err(|e| e.to_string())?;
     let given: Features = arrays("inputs")?.tensors.into_iter().collect();
     let found = session.predict(&given).map_err(|e| e.to_string())?;
     let mut worst = 0.0f64;

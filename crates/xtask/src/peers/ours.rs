@@ -37,7 +37,8 @@ fn no_files(location: &str, _: usize, _: usize) -> Result<Bytes, Error> {
 pub fn session(program: &Program, threads: usize) -> Result<Session, String> {
     let verified = verify(program, Level::Canonical).map_err(|e| e.to_string())?;
     let function = verified.function(None).ok_or("no function")?;
-    let mut session = Session::new(function, &Options { threads }).map_err(|e| e.to_string())?;
+    let mut session =
+        Session::new(function, &Options { threads, ..Options::default() }).map_err(|e| e.to_string())?;
     session.prepare();
     Ok(session)
 }
