@@ -214,6 +214,7 @@ fn label_json(name: &str, feature: &Feature) -> Option<String> {
         Feature::Tensor(_) => return None,
         Feature::Text(t) => quoted(t),
         Feature::Int(i) => i.to_string(),
+        Feature::Double(v) => v.to_string(),
         Feature::Dict(entries) => {
             let entry = |(k, v): &(DictKey, f64)| {
                 let key = match k {

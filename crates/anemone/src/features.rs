@@ -5,7 +5,7 @@
 //! a 16-bit-float grayscale picture is `fp32 [height, width]`. The function itself takes planes,
 //! `[1, channels, height, width]`, which may also be given.
 
-use crate::Error;
+use crate::{Error, ErrorKind, nearest};
 use anemone_mil::interface::{
     ArrayFeature, ColorSpace, DefaultValue, Feature as Described, FeatureKind, Flexibility,
     FunctionInterface, ImageFeature, ImageFlexibility, SizeRange,
@@ -16,39 +16,132 @@ use anemone_tensor::{DType, Tensor, num};
 /// The tensors that the function takes, from the features that were given.
 ///
 /// # Errors
-/// When inputs are missing, or a feature has a shape that the interface does not allow. Names that the model does not
-/// know are the engine's to refuse.
+/// When an input is unknown, missing, or of a type or shape that the interface does not allow.
 pub(crate) fn take(
     interface: &FunctionInterface,
     ports: &[Port],
     given: &Features,
 ) -> Result<Features, Error> {
+    known(ports, given)?;
     let mut taken = Features::new();
-    for (name, feature) in given.iter() {
-        let described = interface.inputs.iter().find(|f| f.name == name);
-        let feature = match (feature, described) {
-            (Feature::Tensor(t), Some(described)) => take_tensor(described, t)?.into(),
-            _ => feature.clone(),
-        };
-        taken.insert(name, feature);
-    }
-    for left_out in interface.inputs.iter().filter(|f| f.optional && given.find(&f.name).is_none()) {
-        if let (FeatureKind::MultiArray(array), Some(port)) = (&left_out.kind, port_of(ports, &left_out.name))
-        {
-            // Core ML takes zero where the description gives no default.
-            let value = array.default.unwrap_or(DefaultValue::Int(0));
-            taken.insert(left_out.name.as_str(), filled(port.dtype, &usual_shape(left_out, port), value)?);
+    let mut missing: Vec<String> = Vec::new();
+    for port in ports {
+        let described = interface.inputs.iter().find(|f| f.name == port.name);
+        match given.find(&port.name) {
+            Some(feature) => taken.insert(port.name.as_str(), take_one(described, port, feature)?),
+            None => match described.map(|d| left_out(d, port)).transpose()?.flatten() {
+                Some(default) => taken.insert(port.name.as_str(), default),
+                None => missing.push(format!("`{}` ({})", port.name, type_of(described, port))),
+            },
         }
     }
-    let missing = ports.iter().filter(|p| taken.find(&p.name).is_none());
-    let missing: Vec<String> = missing.map(|p| format!("`{}` ({})", p.name, type_of(p))).collect();
-    let unknown = given.iter().any(|(name, _)| port_of(ports, name).is_none());
-    if missing.is_empty() || unknown {
+    if missing.is_empty() {
         return Ok(taken);
     }
     let names: Vec<&str> = given.iter().map(|(n, _)| n).collect();
     let (what, verb) = if missing.len() == 1 { ("input", "is") } else { ("inputs", "are") };
-    Err(Error::new(format!("{what} {} {verb} missing; given are {names:?}", missing.join(", "))))
+    let what = format!("{what} {} {verb} missing; given are {names:?}", missing.join(", "));
+    Err(Error::new(what).of_kind(ErrorKind::MissingInput))
+}
+
+/// Refuses names that the function does not have.
+fn known(ports: &[Port], given: &Features) -> Result<(), Error> {
+    let names = || ports.iter().map(|p| p.name.as_str());
+    let Some((name, _)) = given.iter().find(|(name, _)| names().all(|n| n != *name)) else { return Ok(()) };
+    let list: Vec<&str> = names().collect();
+    let what = format!("the model has no input `{name}`; it has {list:?}{}", nearest::hint(name, names()));
+    Err(Error::new(what).of_kind(ErrorKind::UnknownInput))
+}
+
+/// One feature as the tensor that the function takes.
+fn take_one(described: Option<&Described>, port: &Port, feature: &Feature) -> Result<Tensor, Error> {
+    let tensor = match feature {
+        Feature::Tensor(t) => t.clone(),
+        Feature::Int(v) => Tensor::from_i64s(DType::I64, [], &[*v]).map_err(Error::from_cause)?,
+        Feature::Double(v) => Tensor::scalar_f64(DType::F64, *v),
+        Feature::Text(_) | Feature::Dict(_) => {
+            let what = format!(
+                "input `{}` is {}, but the model takes {}",
+                port.name,
+                if matches!(feature, Feature::Text(_)) { "text" } else { "a dictionary" },
+                type_of(described, port)
+            );
+            return Err(Error::new(what).of_kind(ErrorKind::WrongType));
+        }
+    };
+    if tensor.dtype().is_float() && !port.dtype.is_float() {
+        return Err(wrong_type(described, port, &tensor));
+    }
+    let picture = matches!(described.map(|d| &d.kind), Some(FeatureKind::Image(_)));
+    if !tensor.dtype().is_float() && port.dtype.is_float() && !picture {
+        return Err(wrong_type(described, port, &tensor));
+    }
+    let tensor = fitted(described, port, tensor)?;
+    exact(port, &tensor)
+}
+
+/// The tensor in a shape that both interface and function allow.
+fn fitted(described: Option<&Described>, port: &Port, t: Tensor) -> Result<Tensor, Error> {
+    let refuse = |t: &Tensor, allowed: String| {
+        let what = format!("input `{}` has shape {:?}, but must {allowed}", port.name, t.shape());
+        Err(Error::new(what).of_kind(ErrorKind::WrongShape))
+    };
+    match described.map(|d| &d.kind) {
+        Some(FeatureKind::Image(image)) => return take_picture(&port.name, image, &t),
+        // A scalar is described as one element.
+        Some(FeatureKind::Int64 | FeatureKind::Double | FeatureKind::MultiArray(_))
+            if t.len() == 1 && t.rank() <= 1 && port.shape.len() <= 1 =>
+        {
+            let shape: &[usize] = if port.shape.is_empty() { &[] } else { &[1] };
+            let t = t.reshaped(shape).map_err(Error::from_cause)?;
+            if port.accepts(t.shape()) {
+                return Ok(t);
+            }
+        }
+        Some(FeatureKind::MultiArray(a)) if !array_allows(a, t.shape()) => return refuse(&t, allowed(a)),
+        _ => {}
+    }
+    if port.accepts(t.shape()) { Ok(t) } else { refuse(&t, format!("have shape {}", dims_of(port))) }
+}
+
+/// The tensor in the declared type; integers must not change by that.
+fn exact(port: &Port, t: &Tensor) -> Result<Tensor, Error> {
+    let cast = t.cast(port.dtype);
+    if t.dtype() == port.dtype || port.dtype.is_float() {
+        return Ok(cast);
+    }
+    let (from, to) = (t.to_i64s(), cast.to_i64s());
+    match from.iter().zip(&to).position(|(a, b)| a != b) {
+        None => Ok(cast),
+        Some(at) => {
+            let what = format!(
+                "input `{}` holds {} at element {at}, which {} cannot hold",
+                port.name, from[at], port.dtype
+            );
+            Err(Error::new(what).of_kind(ErrorKind::WrongType))
+        }
+    }
+}
+
+fn wrong_type(described: Option<&Described>, port: &Port, t: &Tensor) -> Error {
+    let what = format!(
+        "input `{}` is {} {:?}, but the model takes {}",
+        port.name,
+        t.dtype(),
+        t.shape(),
+        type_of(described, port)
+    );
+    Error::new(what).of_kind(ErrorKind::WrongType)
+}
+
+/// The value of an optional input that is left out: its default, or zeros, which Core ML takes where none is described.
+fn left_out(described: &Described, port: &Port) -> Result<Option<Tensor>, Error> {
+    let FeatureKind::MultiArray(array) = &described.kind else { return Ok(None) };
+    if !described.optional {
+        return Ok(None);
+    }
+    let value = array.default.unwrap_or(DefaultValue::Int(0));
+    filled(port.dtype, &usual_shape(described, port), value).map(Some)
 }
 
 /// The features that the interface promises, from the tensors that the function gave.
@@ -59,6 +152,7 @@ pub(crate) fn give(interface: &FunctionInterface, computed: Features) -> Feature
             (Feature::Tensor(t), Some(FeatureKind::Image(image))) => give_picture(image, t).into(),
             (Feature::Tensor(t), Some(FeatureKind::MultiArray(array))) => give_array(array, t).into(),
             (Feature::Tensor(t), Some(FeatureKind::Int64)) if t.len() == 1 => Feature::Int(t.i64_at(0)),
+            (Feature::Tensor(t), Some(FeatureKind::Double)) if t.len() == 1 => Feature::Double(t.f64_at(0)),
             _ => feature.clone(),
         };
         (name.to_owned(), feature)
@@ -99,14 +193,20 @@ pub(crate) fn allows(described: &Described, shape: &[usize]) -> bool {
     }
 }
 
-/// Type and shape of a port.
-fn type_of(port: &Port) -> String {
-    let dims: Vec<String> = port.shape.iter().map(|d| d.map_or("?".into(), |n| n.to_string())).collect();
-    format!("{} [{}]", port.dtype, dims.join(", "))
+/// What an input must be, in words.
+fn type_of(described: Option<&Described>, port: &Port) -> String {
+    match described.map(|d| &d.kind) {
+        Some(FeatureKind::Image(image)) => format!("a picture of {}", sizes(image)),
+        Some(FeatureKind::MultiArray(a)) if !matches!(a.flexibility, Flexibility::Fixed) => {
+            format!("{}, which must {}", port.dtype, allowed(a))
+        }
+        _ => format!("{} {}", port.dtype, dims_of(port)),
+    }
 }
 
-fn port_of<'a>(ports: &'a [Port], name: &str) -> Option<&'a Port> {
-    ports.iter().find(|p| p.name == name)
+fn dims_of(port: &Port) -> String {
+    let dims: Vec<String> = port.shape.iter().map(|d| d.map_or("?".into(), |n| n.to_string())).collect();
+    format!("[{}]", dims.join(", "))
 }
 
 fn unit_shape(port: &Port) -> Vec<usize> {
@@ -131,17 +231,6 @@ fn filled(dtype: DType, shape: &[usize], value: DefaultValue) -> Result<Tensor, 
     Tensor::from_f64s(dtype, shape, &vec![value; zeros.len()]).map_err(Error::from_cause)
 }
 
-fn take_tensor(described: &Described, t: &Tensor) -> Result<Tensor, Error> {
-    let name = &described.name;
-    match &described.kind {
-        FeatureKind::Image(image) => take_picture(name, image, t),
-        FeatureKind::MultiArray(a) if !array_allows(a, t.shape()) => {
-            Err(Error::new(format!("input `{name}` has shape {:?}, but must {}", t.shape(), allowed(a))))
-        }
-        _ => Ok(t.clone()),
-    }
-}
-
 fn within(r: &SizeRange, n: usize) -> bool {
     u64::try_from(n).is_ok_and(|n| n >= r.lower && r.upper.is_none_or(|upper| n <= upper))
 }
@@ -149,23 +238,38 @@ fn within(r: &SizeRange, n: usize) -> bool {
 fn array_allows(a: &ArrayFeature, shape: &[usize]) -> bool {
     let is = |s: &Vec<i64>| s.iter().map(|&d| num::usize_of(d)).eq(shape.iter().map(|&d| Some(d)));
     match &a.flexibility {
-        Flexibility::Fixed => true,
+        Flexibility::Fixed => a.shape.is_empty() || is(&a.shape),
         Flexibility::Enumerated(shapes) => is(&a.shape) || shapes.iter().any(is),
         Flexibility::Ranges(r) => r.len() == shape.len() && r.iter().zip(shape).all(|(r, &n)| within(r, n)),
     }
 }
 
-fn allowed(a: &ArrayFeature) -> String {
-    let range = |r: &SizeRange| match r.upper {
+fn range(r: &SizeRange) -> String {
+    match r.upper {
         Some(upper) if upper == r.lower => upper.to_string(),
         upper => format!("{}..{}", r.lower, upper.map_or(String::new(), |u| u.to_string())),
-    };
+    }
+}
+
+fn allowed(a: &ArrayFeature) -> String {
     match &a.flexibility {
         Flexibility::Fixed => format!("have shape {:?}", a.shape),
         Flexibility::Enumerated(shapes) => format!("have one of the shapes {shapes:?}"),
         Flexibility::Ranges(r) => {
             format!("be within [{}]", r.iter().map(range).collect::<Vec<_>>().join(", "))
         }
+    }
+}
+
+/// The allowed sizes of a picture, width first.
+fn sizes(image: &ImageFeature) -> String {
+    match &image.flexibility {
+        ImageFlexibility::Fixed => format!("{} x {}", image.width, image.height),
+        ImageFlexibility::Enumerated(sizes) => {
+            let sizes: Vec<String> = sizes.iter().map(|[w, h]| format!("{w} x {h}")).collect();
+            format!("one of {}", sizes.join(", "))
+        }
+        ImageFlexibility::Ranges { width, height } => format!("{} x {}", range(width), range(height)),
     }
 }
 
@@ -190,17 +294,16 @@ fn take_picture(name: &str, image: &ImageFeature, t: &Tensor) -> Result<Tensor, 
         _ => {
             let pixels = if count == 3 { "[height, width, 3]" } else { "[height, width]" };
             let what = format!("input `{name}` is a picture, so must have shape {pixels}");
-            return Err(Error::new(format!(
-                "{what} or [1, {count}, height, width], but has {:?}",
-                t.shape()
-            )));
+            let what = format!("{what} or [1, {count}, height, width], but has {:?}", t.shape());
+            return Err(Error::new(what).of_kind(ErrorKind::WrongShape));
         }
     };
     if !image_allows(image, height, width) {
-        return Err(Error::new(format!(
-            "input `{name}` is a picture of {width} x {height} (width x height), but the model takes {} x {}",
-            image.width, image.height
-        )));
+        let what = format!(
+            "input `{name}` is a picture of {width} x {height} (width x height), but the model takes {}",
+            sizes(image)
+        );
+        return Err(Error::new(what).of_kind(ErrorKind::WrongShape));
     }
     if t.rank() == 4 {
         return Ok(t.clone());

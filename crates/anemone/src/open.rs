@@ -37,7 +37,7 @@ pub fn open(path: &Path) -> Result<Opened, Error> {
     if path.is_dir() {
         let folder = files::Folder::open(path)?;
         let compiled = path.join("model.mil").exists() || path.extension().is_some_and(|e| e == "mlmodelc");
-        let fail = |e: anemone_package::Error| Error::from_cause(e).at(path);
+        let fail = |e: anemone_package::Error| Error::from(e).at(path);
         let (container, package) = if compiled {
             (Container::Compiled, anemone_package::read_compiled(&folder).map_err(fail)?)
         } else {

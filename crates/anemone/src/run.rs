@@ -1,76 +1,25 @@
-//! `run`: one prediction.
+//! `run`: one prediction, and what to say of its outputs.
 
 use crate::data::{self, Inputs};
-use crate::{Error, Opened, features, open};
-use anemone_exec::{Options, Session};
-use anemone_mil::interface::FunctionInterface;
-use anemone_model::{DictKey, Feature, Features, Predict};
+use crate::{Error, Model};
+use anemone_exec::Options;
+use anemone_model::{DictKey, Feature, Features};
 use anemone_tensor::Tensor;
 use std::path::Path;
 
-/// A model loaded into an engine.
-///
-/// ```no_run
-/// use anemone::{Features, Model, Tensor};
-/// let mut model = Model::load("efficientnet-lite0.mlpackage".as_ref(), None)?;
-/// let image = Tensor::zeros(anemone::DType::F32, [1, 3, 224, 224])?;
-/// let outputs = model.predict(&Features::from_iter([("image", image)]))?;
-/// println!("{:?}", outputs.tensor("logits"));
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Debug)]
-pub struct Model {
-    session: Session,
-    interface: FunctionInterface,
-}
-
-impl Model {
-    /// Loads a function of a package, the default one when none is named.
-    ///
-    /// # Errors
-    /// When the package does not open, is faulty, or has no such function.
-    pub fn load(path: &Path, function: Option<&str>) -> Result<Model, Error> {
-        let opened = open(path)?;
-        Model::of(&opened, function).map_err(|e| e.at(path))
-    }
-
-    /// Loads a function of a program that is open.
-    ///
-    /// # Errors
-    /// When the program is faulty or has no such function.
-    pub fn of(opened: &Opened, function: Option<&str>) -> Result<Model, Error> {
-        let verified = opened.verified(function)?;
-        let session = Session::new(verified, &engine_options()).map_err(Error::from_cause)?;
-        let described = opened.program.interface.function(&verified.name);
-        let interface = described.cloned().unwrap_or_default();
-        Ok(Model { session, interface })
-    }
-
-    /// The engine behind it, which takes and gives the tensors of the function: planes for pictures, and every input.
-    pub fn engine(&mut self) -> &mut dyn Predict {
-        &mut self.session
-    }
-
-    /// One prediction on features as the interface describes them: a picture is `uint8 [height, width, 3]`, red first,
-    /// or `[height, width]`; optional inputs may be left out.
-    ///
-    /// # Errors
-    /// When an input is missing, unknown or of another type or shape, or an op cannot be computed.
-    pub fn predict(&mut self, inputs: &Features) -> Result<Features, Error> {
-        let taken = features::take(&self.interface, self.session.inputs(), inputs)?;
-        let computed = self.session.predict(&taken).map_err(Error::from_cause)?;
-        Ok(features::give(&self.interface, computed))
-    }
-}
-
-/// Runs one prediction on inputs from files.
+/// Runs one prediction on inputs from files; a stateful function starts with a new state.
 ///
 /// # Errors
 /// When the model or an input does not load, or the prediction fails.
 pub fn run(path: &Path, function: Option<&str>, inputs: &Inputs) -> Result<Features, Error> {
-    let mut model = Model::load(path, function)?;
-    let features = data::gather(inputs, &model.interface, model.session.inputs())?;
-    model.predict(&features).map_err(|e| e.at(path))
+    let mut options = Model::options();
+    if let Some(function) = function {
+        options = options.function(function);
+    }
+    let mut model = options.load(path)?;
+    let features = data::gather(inputs, model.interface(), model.ports())?;
+    let mut state = model.new_state();
+    model.predict_with_state(&features, &mut state).map_err(|e| e.at(path))
 }
 
 /// Numbers that say what is in a tensor.

@@ -35,7 +35,7 @@ fn differences(case: &str, model: &str, shapes: &[(&str, &[usize])], precision: 
     };
     let conversion = convert(&corpus().join(model), &options, &mut |_| {});
     let conversion = conversion.unwrap_or_else(|e| panic!("{case}: {e}"));
-    let mut package = Model::load(&conversion.output, None).unwrap_or_else(|e| panic!("{case}: {e}"));
+    let mut package = Model::load(&conversion.output).unwrap_or_else(|e| panic!("{case}: {e}"));
     let inputs = arrays(&format!("{case}.inputs.safetensors"));
     let actual = package.predict(&inputs).unwrap_or_else(|e| panic!("{case}: {e}"));
     let expected = arrays(&format!("{case}.expected.safetensors"));

@@ -11,6 +11,8 @@ pub enum Feature {
     Text(String),
     /// An integer: a classifier's label.
     Int(i64),
+    /// A number of double precision.
+    Double(f64),
     /// A mapping from labels to probabilities, in the model's order.
     Dict(Vec<(DictKey, f64)>),
 }

@@ -37,6 +37,7 @@ enum Value {
     },
     Text(String),
     Int(i64),
+    Double(Option<f64>),
     Probabilities(Vec<(String, f64)>),
 }
 
@@ -77,6 +78,7 @@ impl Value {
             }
             Feature::Text(t) => Value::Text(t.clone()),
             Feature::Int(i) => Value::Int(*i),
+            Feature::Double(v) => Value::Double(finite(*v)),
             Feature::Dict(entries) => {
                 let key = |k: &DictKey| match k {
                     DictKey::Text(t) => t.clone(),

@@ -59,6 +59,10 @@ fn report(outputs: &Features, best: &[Ranked]) -> String {
             Feature::Int(i) => {
                 vec![name.into(), "label".into(), String::new(), String::new(), String::new(), i.to_string()]
             }
+            Feature::Double(v) => {
+                let v = human::number(*v);
+                vec![name.into(), "fp64".into(), v.clone(), v.clone(), v, String::new()]
+            }
             Feature::Dict(d) => {
                 vec![
                     name.into(),
