@@ -2,7 +2,7 @@
 
 use crate::files::{self, Files};
 use crate::picture::{Channels, Picture, Preprocess};
-use crate::{Error, features as interfaces};
+use crate::{Error, ErrorKind, features as interfaces};
 use anemone_formats::{npy, safetensors};
 use anemone_mil::interface::{ColorSpace, FeatureKind, FunctionInterface};
 use anemone_model::{DictKey, Feature, Features, Port};
@@ -38,6 +38,26 @@ pub fn read_tensors(path: &Path) -> Result<Vec<(String, Tensor)>, Error> {
         }
         other => Err(Error::new(format!("ends in .{other}, but must be .safetensors or .npz")).at(path)),
     }
+}
+
+/// Reads all tensors of a safetensors file, whatever its name ends in, into memory: the file may change afterwards.
+///
+/// # Errors
+/// When it does not read or is malformed.
+pub fn read_safetensors(path: &Path) -> Result<Vec<(String, Tensor)>, Error> {
+    let bytes = files::read(path)?;
+    let fail = |e: anemone_formats::Error| Error::from_cause(e).of_kind(ErrorKind::Malformed).at(path);
+    Ok(safetensors::SafeTensors::read(&bytes).map_err(fail)?.tensors.into_iter().collect())
+}
+
+/// Writes tensors into a safetensors file, which is staged in `into`.
+///
+/// # Errors
+/// When names repeat, an element type is none of the format, or the file cannot be written.
+pub fn write_safetensors(path: &Path, tensors: &[(String, Tensor)], into: &mut Files) -> Result<(), Error> {
+    let bytes =
+        safetensors::to_bytes(tensors, &BTreeMap::new()).map_err(|e| Error::from_cause(e).at(path))?;
+    into.write(path, |w| w.write_all(&bytes))
 }
 
 fn extension(path: &Path) -> String {
@@ -176,9 +196,7 @@ pub fn write_outputs(folder: &Path, outputs: &Features, store: Store, into: &mut
     match store {
         Store::SafeTensors => {
             let path = folder.join("outputs.safetensors");
-            let bytes = safetensors::to_bytes(&tensors, &BTreeMap::new())
-                .map_err(|e| Error::from_cause(e).at(&path))?;
-            into.write(&path, |w| w.write_all(&bytes))?;
+            write_safetensors(&path, &tensors, into)?;
         }
         Store::Npy => {
             for (name, tensor) in &tensors {

@@ -1,6 +1,6 @@
 //! The file system: packages as mapped files, and outputs that appear whole or not at all.
 
-use crate::Error;
+use crate::{Error, ErrorKind};
 use anemone_package::{Sink, Source};
 use anemone_tensor::Bytes;
 use std::fs::{self, File};
@@ -12,20 +12,22 @@ use std::path::{Component, Path, PathBuf};
 /// # Errors
 /// When it does not exist, is no file, or cannot be mapped.
 pub fn map(path: &Path) -> Result<Bytes, Error> {
-    map_file(path).map_err(|e| Error::new(describe(&e)).at(path))
+    map_file(path).map_err(|e| failed(&e).at(path))
+}
+
+/// Reads a file into memory, so that it may change or go away afterwards.
+///
+/// # Errors
+/// When it does not exist or is no file.
+pub fn read(path: &Path) -> Result<Bytes, Error> {
+    let whole = regular(path).and_then(|()| fs::read(path));
+    whole.map(Bytes::from).map_err(|e| failed(&e).at(path))
 }
 
 fn map_file(path: &Path) -> io::Result<Bytes> {
-    // Looked at before it is opened: opening a pipe would wait for its writer.
-    let meta = fs::metadata(path)?;
-    if meta.is_dir() {
-        return Err(io::Error::other("is a folder, but must be a file"));
-    }
-    if !meta.is_file() {
-        return Err(io::Error::other("is a pipe or device, but must be a file"));
-    }
+    regular(path)?;
     let file = File::open(path)?;
-    if meta.len() == 0 {
+    if file.metadata()?.len() == 0 {
         return Ok(Bytes::new());
     }
     // SAFETY: the mapping is read-only and private to this process. Another process that truncates the file while it
@@ -33,6 +35,18 @@ fn map_file(path: &Path) -> io::Result<Bytes> {
     #[expect(unsafe_code, reason = "mapping a file is the one thing that cannot be done safely")]
     let map = unsafe { memmap2::Mmap::map(&file)? };
     Ok(Bytes::from_owner(map))
+}
+
+/// Refuses what is no file, before it is opened: opening a pipe would wait for its writer.
+fn regular(path: &Path) -> io::Result<()> {
+    let meta = fs::metadata(path)?;
+    if meta.is_dir() {
+        return Err(io::Error::other("is a folder, but must be a file"));
+    }
+    if !meta.is_file() {
+        return Err(io::Error::other("is a pipe or device, but must be a file"));
+    }
+    Ok(())
 }
 
 /// An IO error in words.
@@ -52,6 +66,13 @@ pub(crate) fn describe(e: &io::Error) -> String {
             text.split_once(" (os error").map_or(text.clone(), |(words, _)| words.to_lowercase())
         }
     }
+}
+
+/// The error of a path that does not serve, or of a machine that cannot.
+fn failed(e: &io::Error) -> Error {
+    let full = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded, io::ErrorKind::FileTooLarge];
+    let kind = if full.contains(&e.kind()) { ErrorKind::Other } else { ErrorKind::File };
+    Error::new(describe(e)).of_kind(kind)
 }
 
 /// An IO error whose text is for people, where a room below prints it.
@@ -88,11 +109,11 @@ impl Folder {
     pub fn open(path: &Path) -> Result<Folder, Error> {
         // The folder of a bare file name.
         let here = if path.as_os_str().is_empty() { Path::new(".") } else { path };
-        let root = fs::canonicalize(here).map_err(|e| Error::new(describe(&e)).at(path))?;
+        let root = fs::canonicalize(here).map_err(|e| failed(&e).at(path))?;
         if root.is_dir() {
             Ok(Folder { root })
         } else {
-            Err(Error::new("is a file, but must be a folder").at(path))
+            Err(Error::new("is a file, but must be a folder").of_kind(ErrorKind::File).at(path))
         }
     }
 
@@ -175,7 +196,7 @@ impl Staging {
         let parent = target.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let prefix = format!(".{}.", target.file_name().map_or("out".into(), |n| n.to_string_lossy()));
         let folder = tempfile::Builder::new().prefix(&prefix).tempdir_in(parent);
-        let folder = folder.map_err(|e| Error::new(describe(&e)).at(parent))?;
+        let folder = folder.map_err(|e| failed(&e).at(parent))?;
         Ok(Staging { target: target.to_path_buf(), folder })
     }
 
@@ -189,7 +210,7 @@ impl Staging {
     /// # Errors
     /// When something that is no package or folder is in the way, or the move fails.
     pub fn finish(self) -> Result<(), Error> {
-        let fail = |e: io::Error| Error::new(describe(&e)).at(&self.target);
+        let fail = |e: io::Error| failed(&e).at(&self.target);
         replaceable(&self.target)?;
         let staged = self.folder.path();
         if self.target.exists() {
@@ -255,9 +276,9 @@ impl Files {
             return Ok(());
         }
         if fs::symlink_metadata(folder).is_ok() {
-            return Err(Error::new("is a file, but must be a folder").at(folder));
+            return Err(Error::new("is a file, but must be a folder").of_kind(ErrorKind::File).at(folder));
         }
-        fs::create_dir(folder).map_err(|e| Error::new(in_words_of_parent(&e)).at(folder))?;
+        fs::create_dir(folder).map_err(|e| failed_to_make(&e).at(folder))?;
         self.made.push(folder.to_path_buf());
         Ok(())
     }
@@ -271,10 +292,10 @@ impl Files {
         path: &Path,
         write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
     ) -> Result<(), Error> {
-        let fail = |e: io::Error| Error::new(in_words_of_parent(&e)).at(path);
+        let fail = |e: io::Error| failed_to_make(&e).at(path);
         let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
         if path.is_dir() {
-            return Err(Error::new("is a folder, but must be a file").at(path));
+            return Err(Error::new("is a folder, but must be a file").of_kind(ErrorKind::File).at(path));
         }
         let mut file = tempfile::NamedTempFile::new_in(parent).map_err(fail)?;
         let mut buffered = BufWriter::new(&mut file);
@@ -291,7 +312,7 @@ impl Files {
     pub fn finish(mut self) -> Result<Vec<PathBuf>, Error> {
         let mut written = Vec::new();
         for (file, path) in std::mem::take(&mut self.staged) {
-            file.persist(&path).map_err(|e| Error::new(describe(&e.error)).at(&path))?;
+            file.persist(&path).map_err(|e| failed(&e.error).at(&path))?;
             written.push(path);
         }
         self.made.clear();
@@ -310,11 +331,11 @@ impl Drop for Files {
 }
 
 /// Where a new file or folder cannot be made because something is not there, it is the parent.
-fn in_words_of_parent(e: &io::Error) -> String {
+fn failed_to_make(e: &io::Error) -> Error {
     if e.kind() == io::ErrorKind::NotFound {
-        "cannot be made: its folder does not exist".into()
+        Error::new("cannot be made: its folder does not exist").of_kind(ErrorKind::File)
     } else {
-        describe(e)
+        failed(e)
     }
 }
 

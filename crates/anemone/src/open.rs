@@ -1,6 +1,6 @@
 //! Opens whatever holds a program: a package, a compiled model, or MIL text.
 
-use crate::{Error, files};
+use crate::{Error, ErrorKind, files};
 use anemone_mil::{Level, Program, VerifiedFunction};
 use anemone_package::{Kept, Package};
 use std::path::Path;
@@ -48,16 +48,19 @@ pub fn open(path: &Path) -> Result<Opened, Error> {
     }
     let bytes = files::map(path)?;
     if path.extension().is_some_and(|e| e == "mlmodel") {
-        let overview = anemone_package::model_overview(&bytes).map_err(|e| Error::from_cause(e).at(path))?;
+        let overview = anemone_package::model_overview(&bytes).map_err(|e| Error::from(e).at(path))?;
         let what = format!("is a model of type {}, not an ML program in a package", overview.kind);
-        return Err(Error::new(format!("{what}; `anemone inspect` shows its interface")).at(path));
+        return Err(Error::new(format!("{what}; `anemone inspect` shows its interface"))
+            .of_kind(ErrorKind::Unsupported)
+            .at(path));
     }
     let text = std::str::from_utf8(&bytes).map_err(|e| {
         Error::new(format!("is neither a package nor MIL text: byte {} is not UTF-8", e.valid_up_to()))
+            .of_kind(ErrorKind::Malformed)
             .at(path)
     })?;
-    let program =
-        anemone_mil::text::parse(text, &|_, _, _| None).map_err(|e| Error::from_cause(e).at(path))?;
+    let program = anemone_mil::text::parse(text, &|_, _, _| None)
+        .map_err(|e| Error::from_cause(e).of_kind(ErrorKind::Malformed).at(path))?;
     let notes =
         vec!["weights are not part of a text file; the program can be shown and planned, not run".to_owned()];
     Ok(Opened { container: Container::Text, program, kept: Kept::default(), notes })
@@ -69,10 +72,14 @@ impl Opened {
     /// # Errors
     /// When the program is faulty (all faults are listed), or there is no such function.
     pub fn verified(&self, name: Option<&str>) -> Result<VerifiedFunction<'_>, Error> {
-        let verified = anemone_mil::verify(&self.program, Level::Imported)
-            .map_err(|faults| Error::new(format!("the program has {} faults:\n{faults}", faults.count())))?;
+        let verified = anemone_mil::verify(&self.program, Level::Imported).map_err(|faults| {
+            let what = format!("the program has {} faults:\n{faults}", faults.count());
+            Error::new(what).of_kind(ErrorKind::Malformed)
+        })?;
         self.function(name)?;
-        verified.function(name).ok_or_else(|| Error::new("has no function"))
+        verified
+            .function(name)
+            .ok_or_else(|| Error::new("has no function").of_kind(ErrorKind::UnknownFunction))
     }
 
     /// The function of that name, or the default one.
@@ -86,7 +93,8 @@ impl Opened {
         };
         let names: Vec<&str> = self.program.functions.iter().map(|f| &*f.name).collect();
         found.ok_or_else(|| {
-            Error::new(format!("has no function {:?}; its functions are {names:?}", name.unwrap_or("main")))
+            let what = format!("has no function {:?}; its functions are {names:?}", name.unwrap_or("main"));
+            Error::new(what).of_kind(ErrorKind::UnknownFunction)
         })
     }
 }

@@ -57,6 +57,12 @@ pub(crate) enum Verb {
   anemone plan model.mlpackage --device m4 --units cpu-and-ne
   anemone plan model.mlpackage --json")]
     Plan(PlanArgs),
+    /// Load models and predict for another program, a line of JSON at a time
+    #[command(after_help = "Examples:
+  anemone serve --stdio
+  echo '{\"id\":1,\"op\":\"hello\"}' | anemone serve --stdio
+docs/serve.md describes the protocol and has a client in Python.")]
+    Serve(ServeArgs),
 }
 
 /// Arguments of `convert`.
@@ -198,6 +204,28 @@ pub(crate) struct PlanArgs {
     /// Print JSON (schema anemone.plan/1)
     #[arg(long)]
     pub json: bool,
+}
+
+/// Arguments of `serve`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ServeArgs {
+    /// Requests on standard input, answers on standard output
+    #[arg(long, required = true)]
+    pub stdio: bool,
+    /// Threads that share the work of a prediction [default: as many as the machine runs at once]
+    #[arg(long, value_name = "N", value_parser = threads)]
+    pub threads: Option<usize>,
+    /// Tell of every request on standard error
+    #[arg(long)]
+    pub log: bool,
+}
+
+/// Threads that an engine may be asked for.
+const MOST_THREADS: usize = 1024;
+
+fn threads(text: &str) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|n| (1..=MOST_THREADS).contains(n));
+    number.ok_or_else(|| format!("must be a number from 1 to {MOST_THREADS}"))
 }
 
 fn target(text: &str) -> Result<Opset, String> {

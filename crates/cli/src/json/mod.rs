@@ -6,11 +6,13 @@ mod convert;
 mod inspect;
 mod plan;
 mod run;
+mod serve;
 
 pub(crate) use convert::Convert;
 pub(crate) use inspect::Inspect;
 pub(crate) use plan::Plan;
 pub(crate) use run::{Run, Verify};
+pub(crate) use serve::{ServeAnswer, ServeLine};
 
 use serde::Serialize;
 

@@ -4,6 +4,7 @@ mod convert;
 mod inspect;
 mod plan;
 mod run;
+mod serve;
 mod show;
 mod verify;
 
@@ -23,6 +24,7 @@ pub(crate) fn run(args: Args) -> Result<Outcome, Error> {
         Verb::Run(args) => run::run(args),
         Verb::Verify(args) => verify::run(args),
         Verb::Plan(args) => plan::run(&args),
+        Verb::Serve(args) => serve::run(&args),
     }
 }
 

@@ -3,6 +3,7 @@
 mod bad_files;
 mod bad_requests;
 mod bad_weights;
+mod client;
 mod command;
 mod convert;
 mod full_disk;
@@ -10,6 +11,7 @@ mod inspect;
 mod plan;
 mod protobuf;
 mod run;
+mod serve;
 mod show;
 mod terminal;
 mod verify;
