@@ -35,7 +35,7 @@ pub fn judge(program: &Program, kept: &Kept) {
     let Ok(verified) = verify(program, Level::Imported) else { return };
     let device = Device::named("m4").expect("a device that is known");
     for function in program.functions.iter().filter_map(|f| verified.function(Some(&f.name))) {
-        let _ = anemone_ane::plan(function, device, Units::CpuAndNe);
+        let _ = anemone_ane::plan(function, &device, Units::CpuAndNe);
     }
     if let Some(difference) = anemone_testkit::text::difference_after_text(program) {
         panic!("comes back from text as another program: {difference}");

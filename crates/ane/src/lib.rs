@@ -9,18 +9,22 @@
 #![forbid(unsafe_code)]
 
 pub mod cost;
-mod device;
+pub mod device;
 pub mod eligibility;
 mod fact;
 mod operands;
+mod os;
 mod plan;
 mod reason;
 pub mod segment;
+mod source;
 mod units;
 
 pub use cost::{Backend, Basis, Estimate, Threshold};
-pub use device::{Device, UnknownDevice};
+pub use device::{Device, ProfileError, UnknownDevice};
 pub use eligibility::{Answer, Verdict};
-pub use fact::{Evidence, Fact};
+pub use fact::{Evidence, Fact, Standing, Witness};
+pub use os::{Os, UnknownOs};
 pub use plan::{OpPlan, Plan, Segment, plan};
+pub use source::Source;
 pub use units::{Unit, Units};

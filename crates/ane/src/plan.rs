@@ -1,8 +1,8 @@
 //! The plan of a function: where each op would go, why, and what that costs.
 
 use crate::cost::{self, Backend, Basis, Estimate, Reach};
-use crate::device::Device;
-use crate::eligibility::{self, Answer, CAST_UNKNOWN_EXTENT, GPU_LARGE_CONV, IDENTITY, Verdict};
+use crate::device::{Device, Strength};
+use crate::eligibility::{self, Answer, Verdict};
 use crate::fact::Fact;
 use crate::operands::is_load_time;
 use crate::reason::{Reasons, ms};
@@ -12,6 +12,7 @@ use anemone_mil::ops::Site;
 use anemone_mil::{Function, Op, OpId, Uses, VerifiedFunction};
 use anemone_tensor::num::f64_of_usize;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// Where one op would go.
 #[derive(Clone, Debug)]
@@ -57,7 +58,7 @@ pub struct Segment {
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// The device.
-    pub device: &'static Device,
+    pub device: Arc<Device>,
     /// The setting.
     pub units: Units,
     /// The ops of the function's body in program order, without constants and `constexpr_*` ops.
@@ -88,7 +89,7 @@ struct Candidate {
 /// Plans a function for a device.
 ///
 /// Nested blocks run where the op that holds them runs. Symbolic extents count as 1 and are noted.
-pub fn plan(function: VerifiedFunction<'_>, device: &'static Device, units: Units) -> Plan {
+pub fn plan(function: VerifiedFunction<'_>, device: &Arc<Device>, units: Units) -> Plan {
     let function = function.function();
     let uses = Uses::of(function);
     let body = &function.block(function.body()).ops;
@@ -111,7 +112,8 @@ fn candidate(function: &Function, id: OpId, uses: &Uses, device: &Device) -> Can
         return Candidate { id, verdicts, estimate: None };
     };
     let verdicts = Unit::ALL.map(|unit| eligibility::verdict(&site, device, unit));
-    let estimate = cost::estimate(&site, uses, device.rates);
+    let rates = device.estimates.as_ref().map_or(&cost::H16G, |e| &e.rates);
+    let estimate = cost::estimate(&site, uses, rates);
     let taken = verdicts[2].answer == Answer::Yes;
     Candidate { id, verdicts, estimate: Some(if taken { estimate } else { estimate.without_ane() }) }
 }
@@ -157,7 +159,7 @@ fn op_plan(
         name: op.outputs.first().map_or(&op.name, |&v| &function.value(v).name).to_string(),
         kind: op.kind.name().to_owned(),
         reason: reason(index, preferred, units, candidate, reasons),
-        facts: facts(candidate, units, gpu.then_some(&GPU_LARGE_CONV), quirk),
+        facts: facts(candidate, units, gpu.then(|| Fact::named("gpu-large-conv")).flatten(), quirk),
         uncertain: gpu || !unknown.is_empty() || candidate.estimate.is_none_or(|e| !e.basis.is_sure()),
         equal_cost_alternative: equal && !gpu,
         cost_share: None,
@@ -217,8 +219,8 @@ fn facts(
 fn quirk(op: &Op, candidate: &Candidate, units: Units) -> Option<&'static Fact> {
     let guessed = candidate.estimate.is_some_and(|e| e.basis.guessed_extent);
     match op.kind.name() {
-        "identity" => Some(&IDENTITY),
-        "cast" if guessed && units == Units::All => Some(&CAST_UNKNOWN_EXTENT),
+        "identity" => Fact::named("identity-dropped"),
+        "cast" if guessed && units == Units::All => Fact::named("ane-cast-unknown-extent"),
         _ => None,
     }
 }
@@ -243,7 +245,7 @@ fn placed_ms(estimate: &Estimate, backend: Backend) -> f64 {
 
 fn finish(
     mut ops: Vec<OpPlan>,
-    device: &'static Device,
+    device: &Arc<Device>,
     units: Units,
     estimates: &[Estimate],
     path: &Path,
@@ -259,7 +261,7 @@ fn finish(
     let ane_ms: f64 = on_ane().map(|(_, t)| t).sum();
     let segments = segments(&ops, &times);
     Plan {
-        device,
+        device: Arc::clone(device),
         units,
         crossings: segments.len().saturating_sub(1),
         segments,
@@ -284,6 +286,31 @@ fn segments(ops: &[OpPlan], times: &[f64]) -> Vec<Segment> {
         }
     }
     segments
+}
+
+/// What the plan as a whole rests on.
+fn rests_on(device: &Device) -> String {
+    let Some(estimates) = &device.estimates else {
+        return format!("Core ML does not reach the Neural Engine of the {}.", device.chip);
+    };
+    let target = device.target.as_deref().unwrap_or(&device.engine);
+    let seen = format!("{} ({target}), {}", device.chip, estimates.os);
+    let os = device.os.filter(|os| *os != estimates.os).map(|os| format!(" {os} may plan otherwise."));
+    match estimates.strength {
+        Strength::Measured => {
+            format!(
+                "Observed on {seen}.{}",
+                os.unwrap_or_else(|| " Another system may plan otherwise.".to_owned())
+            )
+        }
+        strength => format!(
+            "Nobody has published the planner's estimates on {}: they are {strength} ({}), so that the choice between \
+             CPU and ANE is uncertain; what the ANE takes rests on the limits of the chip.{}",
+            device.chip,
+            estimates.source,
+            os.unwrap_or_default()
+        ),
+    }
 }
 
 fn notes(ops: &[OpPlan], device: &Device, units: Units) -> Vec<String> {
@@ -316,9 +343,6 @@ fn notes(ops: &[OpPlan], device: &Device, units: Units) -> Vec<String> {
     if guessed > 0 {
         notes.push(format!("{guessed} ops have extents known only at run time, counted as 1; fix them with fixed input shapes."));
     }
-    notes.push(format!(
-        "Observed on {} ({}), {}; another system may plan otherwise.",
-        device.chip, device.ane_target, device.os
-    ));
+    notes.push(rests_on(device));
     notes
 }

@@ -6,7 +6,7 @@ use anemone_mil::{
     Builder, DType, Function, Level, Opset, Program, Tensor, TensorType, ValueId, Weight, verify,
 };
 
-fn m4() -> &'static Device {
+fn m4() -> std::sync::Arc<Device> {
     Device::named("m4").expect("known")
 }
 
@@ -15,7 +15,7 @@ fn planned(function: Function, units: Units) -> Plan {
     let interface = plain_interface(std::slice::from_ref(&function));
     let program = Program::new(function, interface);
     let verified = verify(&program, Level::Imported).expect("well formed");
-    plan(verified.function(None).expect("one function"), m4(), units)
+    plan(verified.function(None).expect("one function"), &m4(), units)
 }
 
 /// One `relu` of the given type.
@@ -43,7 +43,7 @@ fn an_axis_of_65537_is_refused_with_its_fact() {
     let plan = relu(DType::F16, &[1, 1, 1, 65537]);
     let op = &plan.ops[0];
     assert_eq!(op.supported, [Unit::Cpu]);
-    assert_eq!(op.facts[0].id, "ane-extent");
+    assert_eq!(op.facts[0].key, "ane-extent");
     assert_eq!(op.reason, "refused by the ANE: `x` has an axis of 65537, and 65536 is the longest");
     assert!(op.estimate.expect("known op").ane.is_none());
 }
@@ -51,7 +51,7 @@ fn an_axis_of_65537_is_refused_with_its_fact() {
 #[test]
 fn fp32_is_refused_with_its_fact() {
     let op = &relu(DType::F32, &[1, 64, 32, 32]).ops[0];
-    assert_eq!((op.facts[0].id, op.preferred), ("ane-fp32", Unit::Cpu));
+    assert_eq!((&*op.facts[0].key, op.preferred), ("ane-fp32", Unit::Cpu));
 }
 
 #[test]
@@ -75,7 +75,7 @@ fn taken(build: impl FnOnce(&mut Builder) -> ValueId) -> (bool, &'static str) {
     let y = build(&mut b);
     b.output(y);
     let plan = planned(b.finish(), Units::CpuAndNe);
-    (plan.ops[0].supported.contains(&Unit::Ane), plan.ops[0].facts[0].id)
+    (plan.ops[0].supported.contains(&Unit::Ane), &*plan.ops[0].facts[0].key)
 }
 
 fn conv(height: usize, width: usize) -> (bool, &'static str) {

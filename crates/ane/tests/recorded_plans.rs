@@ -41,7 +41,7 @@ fn plans(label: &Value) -> Vec<(Plan, Vec<Value>)> {
     let m4 = Device::named("m4").expect("known");
     let recorded = |(name, units)| {
         let records = label["plans"].get(name)?.as_array()?.clone();
-        Some((plan(function, m4, units), records))
+        Some((plan(function, &m4, units), records))
     };
     [("CPU_AND_NE", Units::CpuAndNe), ("ALL", Units::All)].into_iter().filter_map(recorded).collect()
 }

@@ -121,7 +121,7 @@ pub fn convert(
     progress(Stage::Plan);
     let written = open(&output)?;
     let function = written.verified(None).map_err(|e| e.at(&output))?;
-    let plan = anemone_ane::plan(function, device, options.units);
+    let plan = anemone_ane::plan(function, &device, options.units);
     progress(Stage::Check);
     let check = if options.check {
         check::check(original, &written, &origins)

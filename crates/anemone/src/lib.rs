@@ -33,7 +33,7 @@ pub use error::{Error, ErrorKind};
 pub use inspect::{Inspection, inspect};
 pub use model::{DEFAULT_MAX_BYTES, DEFAULT_PLANS, LoadOptions, Model, State};
 pub use open::{Container, Opened, open};
-pub use plan::{device_named, plan};
+pub use plan::{device_named, plan, target};
 pub use run::{Ranked, Statistics, best_labels, read_labels, run, statistics};
 pub use show::show;
 pub use verify::verify;

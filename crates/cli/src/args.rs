@@ -1,6 +1,6 @@
 //! Arguments of every verb.
 
-use anemone::ane::Units;
+use anemone::ane::{Os, Units};
 use anemone::picture::{Channels, Preprocess};
 use anemone::{DType, Opset};
 use clap::{Args as ClapArgs, Parser, Subcommand};
@@ -63,6 +63,60 @@ pub(crate) enum Verb {
   echo '{\"id\":1,\"op\":\"hello\"}' | anemone serve --stdio
 docs/serve.md describes the protocol and has a client in Python.")]
     Serve(ServeArgs),
+    /// Show what is known of the chips that models run on
+    #[command(after_help = "Examples:
+  anemone devices
+  anemone devices m4
+  anemone devices \"iPhone 15 Pro\" --json")]
+    Devices(DevicesArgs),
+    /// List what is known about placement, claim by claim
+    #[command(after_help = "Examples:
+  anemone facts
+  anemone facts --op conv --device m1
+  anemone facts --topic weights --json")]
+    Facts(FactsArgs),
+    /// Show one fact: its scope, who says so, who says otherwise, and which side decided
+    #[command(after_help = "Examples:
+  anemone explain F017
+  anemone explain ane-int32 --json")]
+    Explain(ExplainArgs),
+}
+
+/// Arguments of `facts`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct FactsArgs {
+    /// Only facts about this kind of op, such as conv
+    #[arg(long)]
+    pub op: Option<String>,
+    /// Only facts that were seen on this device, or are about all of them
+    #[arg(long)]
+    pub device: Option<String>,
+    /// Only facts of this topic, such as eligibility, cost or weights
+    #[arg(long)]
+    pub topic: Option<String>,
+    /// Print JSON (schema anemone.facts/1)
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `explain`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ExplainArgs {
+    /// Id or name of a fact: F017 or ane-int32
+    pub name: String,
+    /// Print JSON (schema anemone.facts/1)
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `devices`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct DevicesArgs {
+    /// One device: a chip, a product, or a device file [default: a table of all]
+    pub device: Option<String>,
+    /// Print JSON (schema anemone.devices/1)
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Arguments of `convert`.
@@ -192,9 +246,12 @@ pub(crate) struct VerifyArgs {
 pub(crate) struct PlanArgs {
     /// Model: .mlpackage, .mlmodelc or .mil
     pub model: PathBuf,
-    /// Device to plan for
+    /// Device to plan for: a chip (m4), a product ("iPhone 15 Pro") or a device file (mine.toml)
     #[arg(long, default_value = "m4")]
     pub device: String,
+    /// System to plan for, such as ios18 or "macOS 15" [default: the one that was observed]
+    #[arg(long)]
+    pub os: Option<Os>,
     /// Compute units that the model may use: all, cpu-and-ne, cpu-and-gpu or cpu-only
     #[arg(long, default_value = "all", value_parser = units)]
     pub units: Units,

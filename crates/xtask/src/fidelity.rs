@@ -134,9 +134,9 @@ impl Report {
         let settings = [("CPU_AND_NE", Units::CpuAndNe), ("ALL", Units::All)];
         for (name, units) in settings {
             let Some(recorded) = label["plans"][name].as_array() else { continue };
-            self.plan(id, name, recorded, &plan(function, device, units));
+            self.plan(id, name, recorded, &plan(function, &device, units));
         }
-        let ours = plan(function, device, Units::CpuAndNe);
+        let ours = plan(function, &device, Units::CpuAndNe);
         for record in costs.iter().filter(|c| c["graph"] == id) {
             self.estimate(record, &ours);
         }

@@ -36,10 +36,11 @@ pub fn estimate(site: &Site<'_>, uses: &Uses, rates: &Rates) -> Estimate {
         _ => None,
     };
     let figures = found.unwrap_or_else(|| moving("default", op.all_bytes(), 0.0, rates));
+    let times = rates.times.of(figures.family);
     Estimate {
-        ane: Some(figures.time.ane),
-        bnns: figures.time.bnns,
-        classic_cpu: figures.time.classic_cpu,
+        ane: Some(figures.time.ane * times),
+        bnns: figures.time.bnns * times,
+        classic_cpu: figures.time.classic_cpu * times,
         basis: Basis {
             family: figures.family,
             reach: figures.reach,
@@ -147,7 +148,8 @@ fn conv(op: &Moved<'_, '_>, rates: &Rates) -> Option<Figures> {
     let dilation = op.product("dilations").max(1.0);
     let flop = 2.0 * elements(weight) * positions / dilation;
     let (rate, reach) = banded(&rates.conv, rates.conv_steps, flop / (bytes(x) + bytes(out) + bytes(weight)));
-    Some(Figures { family: "conv", time: at(flop, rate), reach })
+    let depthwise = op.site.int("groups").is_ok_and(|g| g > 1) && weight.dims.get(1) == Some(&Dim::Known(1));
+    Some(Figures { family: if depthwise { "depthwise" } else { "conv" }, time: at(flop, rate), reach })
 }
 
 /// Dims after batch and channels.

@@ -1,7 +1,7 @@
 //! The segmenter's estimates: how long an op would take on each backend.
 //!
 //! The compiler walks small decision trees; [`families`] holds the smallest set of formulas that gives back the
-//! published estimates (`estimated_ms` of the study named in [`crate::Device::source`]). Rates are leaves of those
+//! published estimates (`estimated_ms` of the study that [`H16G`] names). Rates are leaves of those
 //! trees, seen at a few sizes: where one leaf ends and the next begins is known only to lie between two observed
 //! sizes, and a [`Threshold`] says which. The figures are the planner's estimates, never measured times.
 
@@ -10,7 +10,7 @@ mod rates;
 
 pub use families::estimate;
 pub(crate) use families::inner_dim;
-pub use rates::{H16G, PerBackend, Rates};
+pub use rates::{H16G, PerBackend, Rates, Times};
 
 use std::fmt;
 

@@ -1,6 +1,7 @@
 //! Rates of the estimates, per device.
 
 use super::Threshold;
+use serde::Deserialize;
 
 /// One number per backend.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -18,7 +19,7 @@ const fn per(ane: f64, bnns: f64, classic_cpu: f64) -> PerBackend {
 }
 
 /// Every rate that the families use: bytes, operations or elements per second.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Rates {
     /// Bytes per second of ops that the default formula covers.
     pub bandwidth: PerBackend,
@@ -56,6 +57,68 @@ pub struct Rates {
     pub recurrent: PerBackend,
     /// FLOP per second of `lstm`; `ane` is not used.
     pub lstm: PerBackend,
+    /// What estimates of some families are multiplied by.
+    pub times: Times,
+}
+
+impl Rates {
+    /// The rates with other factors.
+    #[must_use]
+    pub fn times(self, times: Times) -> Rates {
+        Rates { times, ..self }
+    }
+}
+
+/// Factors by which the estimates of a chip differ from those of its rates, per family; 1 where nothing is known.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct Times {
+    /// Of convolutions that mix channels.
+    pub conv: f64,
+    /// Of convolutions with one channel per group.
+    pub depthwise: f64,
+    /// Of `add` and `sub`.
+    pub add: f64,
+    /// Of `mul`.
+    pub mul: f64,
+    /// Of `linear`.
+    pub linear: f64,
+}
+
+impl Default for Times {
+    fn default() -> Times {
+        Times { conv: 1.0, depthwise: 1.0, add: 1.0, mul: 1.0, linear: 1.0 }
+    }
+}
+
+impl Times {
+    /// The factor of a family.
+    pub(crate) fn of(&self, family: &str) -> f64 {
+        match family {
+            "conv" => self.conv,
+            "depthwise" => self.depthwise,
+            "add" => self.add,
+            "mul" => self.mul,
+            "linear" => self.linear,
+            _ => 1.0,
+        }
+    }
+
+    /// # Errors
+    /// When a factor is not a positive number.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let all = [
+            ("conv", self.conv),
+            ("depthwise", self.depthwise),
+            ("add", self.add),
+            ("mul", self.mul),
+            ("linear", self.linear),
+        ];
+        match all.iter().find(|(_, v)| !(v.is_finite() && *v > 0.0)) {
+            Some((name, v)) => Err(format!("`times.{name}` is {v}, but must be a number above 0")),
+            None => Ok(()),
+        }
+    }
 }
 
 const GIB: f64 = 1_073_741_824.0;
@@ -107,4 +170,5 @@ pub static H16G: Rates = Rates {
     upsample_bilinear: per(79.314_171_714_551_62e9, 0.524_670_902_058_316_5e9, 0.456_148_933_030_333_1e9),
     recurrent: per(f64::NAN, 23.1135e9, 20.0948e9),
     lstm: per(f64::NAN, 2.199_151_030e6, 1.911_941_886e6),
+    times: Times { conv: 1.0, depthwise: 1.0, add: 1.0, mul: 1.0, linear: 1.0 },
 };

@@ -2,27 +2,8 @@
 
 use super::Ruling;
 use crate::device::Device;
-use crate::fact::{Evidence, Fact};
 use anemone_mil::ops::Site;
 use anemone_mil::{DType, Dim, Function, Op, TensorType};
-
-pub(super) static PER_BLOCK: Fact = Fact {
-    id: "ane-int4-per-block",
-    claim: "4-bit weights with a scale per block drop single convs and small shards to the CPU, while whole models \
-            with them stay on the ANE.",
-    scope: "M4 Max and M6, Core ML and direct compile: a conflict",
-    evidence: Evidence::Measured,
-    source: "videlalvaro/ane-book; apple/coremltools issue 2510; \
-             751K/Apple-Neural-Engine-Microarchitecture-Study-M6: weight formats",
-};
-
-pub(super) static VECTOR: Fact = Fact {
-    id: "ane-vector-palette",
-    claim: "Scalar palettes are read compressed; palettes of vectors are refused.",
-    scope: "M6 (h18g), direct compile; taken to hold for older chips",
-    evidence: Evidence::Measured,
-    source: "751K/Apple-Neural-Engine-Microarchitecture-Study-M6: weight formats",
-};
 
 /// The `constexpr_*` ops that make operands of this op, with the parameter that they feed.
 fn unpackers<'a>(site: &Site<'a>) -> impl Iterator<Item = (&'a str, &'a Op)> {

@@ -3,12 +3,16 @@
 //! Fields are only ever added within a version.
 
 mod convert;
+mod devices;
+mod facts;
 mod inspect;
 mod plan;
 mod run;
 mod serve;
 
 pub(crate) use convert::Convert;
+pub(crate) use devices::Devices;
+pub(crate) use facts::Facts;
 pub(crate) use inspect::Inspect;
 pub(crate) use plan::Plan;
 pub(crate) use run::{Run, Verify};

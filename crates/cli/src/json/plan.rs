@@ -65,7 +65,7 @@ impl Plan {
         Plan {
             schema: "anemone.plan/1",
             package: package.display().to_string(),
-            device: plan.device.name.to_owned(),
+            device: plan.device.name.clone(),
             units: plan.units.name().to_owned(),
             ops: plan.ops.iter().enumerate().map(|(i, op)| Op::of(i, op)).collect(),
             segments: plan.segments.iter().map(Segment::of).collect(),
@@ -98,7 +98,7 @@ impl Op {
             equal_cost_alternative: op.equal_cost_alternative,
             uncertain: op.uncertain,
             reason: op.reason.clone(),
-            facts: op.facts.iter().map(|f| f.id.to_owned()).collect(),
+            facts: op.facts.iter().map(|f| f.id.clone()).collect(),
         }
     }
 }

@@ -1,6 +1,8 @@
 //! One file per verb: call the library, print what it says.
 
 mod convert;
+mod devices;
+mod facts;
 mod inspect;
 mod plan;
 mod run;
@@ -25,6 +27,9 @@ pub(crate) fn run(args: Args) -> Result<Outcome, Error> {
         Verb::Verify(args) => verify::run(args),
         Verb::Plan(args) => plan::run(&args),
         Verb::Serve(args) => serve::run(&args),
+        Verb::Devices(args) => devices::run(&args),
+        Verb::Facts(args) => facts::list(&args),
+        Verb::Explain(args) => facts::explain(&args),
     }
 }
 

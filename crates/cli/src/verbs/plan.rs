@@ -8,7 +8,8 @@ use anemone::Error;
 use anemone::ane::{OpPlan, Plan, Unit};
 
 pub(super) fn run(args: &PlanArgs) -> Result<Outcome, Error> {
-    let plan = anemone::plan(&args.model, args.function.as_deref(), &args.device, args.units)?;
+    let device = anemone::target(&args.device, args.os)?;
+    let plan = anemone::plan(&args.model, args.function.as_deref(), &device, args.units)?;
     if args.json {
         print_json(&json::Plan::of(&args.model, &plan))?;
         return Ok(Outcome::Clean);
@@ -62,7 +63,7 @@ fn distinct_reasons(plan: &Plan) -> Vec<(&str, Vec<&OpPlan>)> {
 fn numbered(reasons: &[(&str, Vec<&OpPlan>)], most: usize) -> String {
     let mut out = String::new();
     for (i, (reason, ops)) in reasons.iter().enumerate().take(most) {
-        let mut facts: Vec<&str> = ops.iter().flat_map(|op| op.facts.iter().map(|f| f.id)).collect();
+        let mut facts: Vec<&str> = ops.iter().flat_map(|op| op.facts.iter().map(|f| &*f.id)).collect();
         facts.sort_unstable();
         facts.dedup();
         let facts = if facts.is_empty() { String::new() } else { format!(" [{}]", facts.join(" ")) };

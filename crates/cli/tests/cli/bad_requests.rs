@@ -12,7 +12,7 @@ use std::process::Command;
 fn arguments_that_are_not_known_are_refused_with_the_known_ones() {
     let package = "packages/conv.mlpackage";
     for (args, words) in [
-        (&["plan", package, "--device", "pdp11"][..], &["pdp11", "m4"][..]),
+        (&["plan", package, "--device", "pdp11"][..], &["pdp11", "anemone devices"][..]),
         (&["plan", package, "--units", "npu"], &["npu", "cpu-and-ne", "cpu-only"]),
         (&["plan", package, "--function", "f"], &["\"f\"", "\"main\""]),
         (&["run", package, "--function", "f", "--random", "1"], &["\"f\"", "\"main\""]),
@@ -22,7 +22,7 @@ fn arguments_that_are_not_known_are_refused_with_the_known_ones() {
         (&["run", package, "--image", "x=a.png,crop=7"], &["crop"]),
         (&["convert", "models/mnist.onnx", "--target", "ios3"], &["ios3", "ios17"]),
         (&["convert", "models/mnist.onnx", "--precision", "int8"], &["int8", "fp16"]),
-        (&["convert", "models/mnist.onnx", "--device", "pdp11"], &["pdp11", "m4"]),
+        (&["convert", "models/mnist.onnx", "--device", "pdp11"], &["pdp11", "anemone devices"]),
         (&["convert", "models/mnist.onnx", "--input", "Input3"], &["name:1x3x224x224"]),
         (&["convert", "models/mnist.onnx", "--input", "Input3:1x0"], &["Input3:1x0"]),
         (&["convert", "models/mnist.onnx", "--input", "other:1x1"], &["`other`", "Input3"]),

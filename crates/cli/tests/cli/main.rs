@@ -6,6 +6,8 @@ mod bad_weights;
 mod client;
 mod command;
 mod convert;
+mod devices;
+mod facts;
 mod full_disk;
 mod inspect;
 mod plan;

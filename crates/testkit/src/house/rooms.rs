@@ -83,7 +83,8 @@ pub static ROOMS: &[Room] = &[
 pub static OUTSIDE: &[(&str, &[&str])] = &[
     ("clap", &["cli"]),
     ("indicatif", &["cli"]),
-    ("serde", &["formats", "cli"]),
+    ("serde", &["formats", "ane", "cli"]),
+    ("toml", &["ane", "anemone"]),
     ("serde_json", &["formats", "cli"]),
     ("zip", &["formats"]),
     ("memmap2", &["anemone"]),
