@@ -42,7 +42,12 @@ const TASKS: &[(&str, &str, &str, Task)] = &[
         "let coremltools load and rebuild every package that we write",
         oracle::run_task,
     ),
-    ("conformance", "[--packages] [--run]", "check everything that coremltools wrote", conformance::run_task),
+    (
+        "conformance",
+        "[--packages] [--run] [--serve]",
+        "check everything that coremltools wrote",
+        conformance::run_task,
+    ),
     ("fidelity", "", "compare the planner with what Core ML planned on a device", |args| {
         fidelity::run(args).map(|()| Outcome::Clean)
     }),

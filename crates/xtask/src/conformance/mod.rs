@@ -1,6 +1,7 @@
 //! Everything that coremltools wrote and we have at hand: read, written, printed, parsed, inferred, verified and run.
 
 mod replay;
+mod serve;
 mod unpack;
 
 use crate::Outcome;
@@ -29,13 +30,14 @@ struct Case {
     path: PathBuf,
 }
 
-/// `[--packages] [--run]`: checks the packages, replays the cases, or both when nothing is said.
+/// `[--packages] [--run] [--serve]`: checks the packages, replays the cases, replays them through `anemone serve`; the
+/// first two when nothing is said.
 ///
 /// # Errors
 /// When the shared data are not there or cannot be unpacked.
 pub fn run_task(args: &[String]) -> Result<Outcome, String> {
-    if let Some(unknown) = args.iter().find(|a| !["--packages", "--run"].contains(&a.as_str())) {
-        return Err(format!("unknown argument {unknown}; there are --packages and --run"));
+    if let Some(unknown) = args.iter().find(|a| !["--packages", "--run", "--serve"].contains(&a.as_str())) {
+        return Err(format!("unknown argument {unknown}; there are --packages, --run and --serve"));
     }
     let asked = |flag: &str| args.is_empty() || args.iter().any(|a| a == flag);
     let conformance = unpack::conformance()?;
@@ -45,6 +47,9 @@ pub fn run_task(args: &[String]) -> Result<Outcome, String> {
     }
     if asked("--run") {
         replay::run(&conformance)?;
+    }
+    if args.iter().any(|a| a == "--serve") && serve::replay(&conformance)? == Outcome::Findings {
+        outcome = Outcome::Findings;
     }
     Ok(outcome)
 }

@@ -103,7 +103,7 @@ fn steps(case: &Path, meta: &Value) -> Result<Verdict, String> {
     Ok(worst)
 }
 
-fn arrays(path: &Path) -> Result<BTreeMap<String, Tensor>, String> {
+pub(super) fn arrays(path: &Path) -> Result<BTreeMap<String, Tensor>, String> {
     if !path.exists() {
         return Ok(BTreeMap::new());
     }
@@ -225,7 +225,11 @@ fn compare(
 }
 
 /// The share of elements outside of a tolerance, and the worst of them in words.
-fn outside(actual: &Tensor, expected: &Tensor, tolerance: &Value) -> Result<(f64, String), String> {
+pub(super) fn outside(
+    actual: &Tensor,
+    expected: &Tensor,
+    tolerance: &Value,
+) -> Result<(f64, String), String> {
     let limit = |key: &str| tolerance[key].as_f64().ok_or_else(|| format!("no {key}"));
     let (atol, rtol) = (limit("atol")?, limit("rtol")?);
     let (actual, expected) = (actual.to_f64s(), expected.to_f64s());
