@@ -149,6 +149,31 @@ fn faults_of_several_nodes_are_reported_together_and_once() {
 }
 
 #[test]
+fn constants_far_larger_than_the_model_are_not_made() {
+    let mut model = model("mnist");
+    let graph = model.graph.as_mut().expect("a graph");
+    let sizes = anemone_formats::onnx::TensorProto {
+        name: "sizes".into(),
+        dims: vec![4],
+        data_type: 7,
+        int64_data: vec![1, 1, 1 << 28, 28],
+        ..Default::default()
+    };
+    graph.initializer.push(sizes);
+    let mut resize = node("Resize", "resize", "", vec![]);
+    resize.input.extend(["", "", "sizes"].map(String::from));
+    graph.node = vec![resize];
+    graph.output.truncate(1);
+    graph.output[0].name = "resize_out".into();
+    model.opset_import[0].version = 13;
+    let problems = problems(import(&model, Opset::Ios17, &[]));
+    assert!(
+        problems.contains("needs a constant of shape [268435456], which has 268435456 elements"),
+        "{problems}"
+    );
+}
+
+#[test]
 fn an_old_operator_set_or_none_is_refused() {
     let mut old = model("mnist");
     old.opset_import[0].version = 6;

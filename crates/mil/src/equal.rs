@@ -1,11 +1,12 @@
 //! Structural equality of programs: same names, kinds, types and constants in the same order.
 
-use crate::{BlockId, Const, Def, Function, Program, ValueId};
+use crate::{BlockId, Const, Def, Function, Op, Program, ValueId};
 use std::collections::HashMap;
 
 /// What differs first between two programs, in words; `None` when they are equal.
 ///
-/// Arena numbering, origins of ops, and where a weight's bytes are kept do not count.
+/// Arena numbering, origins of ops, and where a weight's bytes are kept do not count. An op without a name is as one
+/// that is named after its first result: packages cannot tell them apart.
 pub fn difference(a: &Program, b: &Program) -> Option<String> {
     if a.version != b.version {
         return Some(format!("program version: {} and {}", a.version, b.version));
@@ -88,7 +89,10 @@ impl Pairs<'_> {
         for (&m, &n) in p.ops.iter().zip(&q.ops) {
             let (f, g) = (a.op(m), b.op(n));
             let place = format!("{place}, op {} \"{}\"", f.kind.name(), f.name);
-            if f.kind != g.kind || f.name != g.name || f.attributes != g.attributes || f.unknown != g.unknown
+            if f.kind != g.kind
+                || name(a, f) != name(b, g)
+                || f.attributes != g.attributes
+                || f.unknown != g.unknown
             {
                 return Some(format!(
                     "{place}: against {} \"{}\", or attributes differ",
@@ -114,6 +118,13 @@ impl Pairs<'_> {
             }
         }
         (!self.values(&p.outputs, &q.outputs)).then(|| format!("{place}: block outputs differ"))
+    }
+}
+
+fn name<'f>(function: &'f Function, op: &'f Op) -> &'f str {
+    match op.outputs.first() {
+        Some(&result) if op.name.is_empty() => &function.value(result).name,
+        _ => &op.name,
     }
 }
 

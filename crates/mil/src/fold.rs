@@ -47,46 +47,52 @@ const MAX_CHAIN: usize = 256;
 
 /// What a value is that depends on constants alone, computed now whether or not its ops have been folded.
 ///
-/// `None` when it depends on an input, on an op that the reference evaluation cannot compute, or when a result on the
-/// way exceeds `limits`.
+/// `None` when it depends on an input, on an op that the reference evaluation cannot compute, or when the results on
+/// the way together exceed `limits`.
 pub fn constant_value(function: &Function, value: ValueId, limits: FoldLimits) -> Option<Literal> {
-    chained(function, value, limits, &mut HashMap::new(), 0)
+    Chain { function, limits, known: HashMap::new() }.value(value, 0)
 }
 
-fn chained(
-    function: &Function,
-    value: ValueId,
+/// The ops that one value rests on, each computed once.
+struct Chain<'f> {
+    function: &'f Function,
+    /// What is left of it.
     limits: FoldLimits,
-    known: &mut HashMap<ValueId, Literal>,
-    depth: usize,
-) -> Option<Literal> {
-    if let Some(constant) = function.constant(value) {
-        return constant.literal().ok();
+    known: HashMap<ValueId, Literal>,
+}
+
+impl Chain<'_> {
+    fn value(&mut self, value: ValueId, depth: usize) -> Option<Literal> {
+        let function = self.function;
+        if let Some(constant) = function.constant(value) {
+            return constant.literal().ok();
+        }
+        if let Some(literal) = self.known.get(&value) {
+            return Some(literal.clone());
+        }
+        let op = function.op(function.producer(value)?);
+        if depth >= MAX_CHAIN {
+            return None;
+        }
+        // Extents are known whatever the operand is.
+        if !op.is("shape") && op.operands().any(|v| !rests_on_constants(function, v, depth + 1)) {
+            return None;
+        }
+        let site = foldable(function, op, self.limits)?;
+        let results = if op.is("shape") { known_shape(&site)? } else { self.computed(op, site, depth)? };
+        let elements = results.iter().filter_map(Literal::as_tensor).map(crate::Tensor::len).sum();
+        self.limits.max_elements = self.limits.max_elements.checked_sub(elements)?;
+        self.known.extend(op.outputs.iter().copied().zip(results));
+        self.known.get(&value).cloned()
     }
-    if let Some(literal) = known.get(&value) {
-        return Some(literal.clone());
-    }
-    let op = function.op(function.producer(value)?);
-    if depth >= MAX_CHAIN {
-        return None;
-    }
-    // Extents are known whatever the operand is.
-    if !op.is("shape") && op.operands().any(|v| !rests_on_constants(function, v, depth + 1)) {
-        return None;
-    }
-    let site = foldable(function, op, limits)?;
-    let results = if op.is("shape") {
-        known_shape(&site)?
-    } else {
+
+    fn computed(&mut self, op: &Op, site: Site<'_>, depth: usize) -> Option<Vec<Literal>> {
         let mut values = Vec::with_capacity(op.args.len());
         for arg in &op.args {
-            let one = |v: &ValueId| chained(function, *v, limits, known, depth + 1);
-            values.push(arg.values.iter().map(one).collect::<Option<Vec<_>>>()?);
+            values.push(arg.values.iter().map(|v| self.value(*v, depth + 1)).collect::<Option<Vec<_>>>()?);
         }
-        site.def.evaluate(&EvalSite { site, values: &values }).ok()?
-    };
-    op.outputs.iter().zip(results).for_each(|(&v, r)| drop(known.insert(v, r)));
-    known.get(&value).cloned()
+        site.def.evaluate(&EvalSite { site, values: &values }).ok()
+    }
 }
 
 /// A look along the first operands, so that chains from an input are left early.

@@ -34,6 +34,19 @@ impl OpKind {
             OpKind::Foreign(_) => None,
         }
     }
+
+    /// True when an attribute of that key is an operand in truth, as those of `constexpr_*` ops before iOS 18 are.
+    ///
+    /// Every key counts for ops and versions that the table does not know.
+    pub fn unpacks_weight(&self, key: &str, opset: Opset) -> bool {
+        match self.def() {
+            Some(def) if def.effect == ops::Effect::Constexpr => {
+                def.version(opset).is_none_or(|v| v.param(key).is_some())
+            }
+            Some(_) => false,
+            None => self.name().starts_with("constexpr_"),
+        }
+    }
 }
 
 impl PartialEq for OpKind {

@@ -450,3 +450,42 @@ fn damaged_text_never_panics() {
     }
     assert!(survivors > 100, "{survivors}");
 }
+
+/// A program of one statement.
+fn of_statement(version: &str, opset: &str, statement: &str) -> String {
+    format!(
+        "program({version}) {{ func main<{opset}>(tensor<fp32, [2]> x) {{ {statement} tensor<fp32, [2]> y = relu(x = x); }} -> (y); }}"
+    )
+}
+
+#[test]
+fn a_program_of_an_unknown_version_is_refused() {
+    for version in ["0.0", "2.0", "-1.0"] {
+        let error = parse(&of_statement(version, "ios16", ""), &|_, _, _| None).expect_err(version);
+        assert!(error.to_string().contains("a version such as 1.3"), "{error}");
+    }
+}
+
+#[test]
+fn an_op_without_a_name_is_equal_to_one_named_after_its_result() {
+    let named = |name: &str| {
+        let statement = format!("tensor<fp32, [2]> z = relu(x = x)[name = string(\"{name}\")];");
+        read(&of_statement("1.0", "ios16", &statement))
+    };
+    assert_eq!(difference(&named(""), &named("z")), None);
+    assert!(difference(&named(""), &named("other")).is_some());
+}
+
+#[test]
+fn attributes_of_a_constexpr_op_that_are_no_operands_stay_attributes() {
+    let statement = "tensor<fp32, [2]> w = constexpr_affine_dequantize()[axis = int32(0), quantized_data = \
+                     tensor<int8, [2]>([1, 2]), scale = fp32(0x1p-4), vale = int32(7), zero_point = int8(0)];";
+    let program = read(&of_statement("1.0", "ios16", statement));
+    let main = program.default_function().expect("main");
+    let op =
+        main.walk().into_iter().map(|(_, op)| main.op(op)).find(|op| op.is("constexpr_affine_dequantize"));
+    let op = op.expect("the op");
+    assert_eq!(op.attributes.iter().map(|(key, _)| &**key).collect::<Vec<_>>(), ["vale"]);
+    assert_eq!(op.args.len(), 4);
+    assert_round_trip(&program);
+}

@@ -57,7 +57,12 @@ const TASKS: &[(&str, &str, &str, Task)] = &[
         "run the backend tests of ONNX through the importer",
         onnx_backend::run_task,
     ),
-    ("fuzz", "[--seconds N] [TARGET [FILE]]", "feed every reader with mutated files", fuzz::run_task),
+    (
+        "fuzz",
+        "[--seconds N] [--advisory] [TARGET [FILE]]",
+        "try kept inputs, which must pass, then mutated ones; --advisory: a new find is told, not failed",
+        fuzz::run_task,
+    ),
     ("picture", "", "draw the README's terminal picture, docs/convert.svg", picture::run_task),
     ("bench", "", "measure what large models cost against bars of time and memory", bench::run_task),
     (

@@ -1,6 +1,7 @@
 //! The walk over a graph: inputs, initializers, nodes, outputs.
 
 use super::node::Node;
+use super::room::Room;
 use super::{Options, check, table};
 use crate::{Diagnostic, Diagnostics, Imported};
 use anemone_formats::onnx::{
@@ -22,6 +23,9 @@ const FOLD: FoldLimits = FoldLimits { constexpr: false, max_elements: 1 << 14 };
 
 /// Largest extent of an input: MIL counts in `int32`.
 const MAX_EXTENT: usize = (1 << 31) - 1;
+
+/// `TensorProto.DataLocation` of a tensor in another file.
+const EXTERNAL: i32 = 1;
 
 /// Largest tensor that an allocator hands out.
 const MAX_BYTES: usize = usize::MAX / 2;
@@ -49,6 +53,8 @@ pub(super) struct Importer<'m> {
     options: &'m Options,
     external: ExternalReader<'m>,
     pub(super) builder: Builder,
+    /// What may still be made.
+    pub(super) room: Room,
     /// Names by graph, the innermost one last.
     scopes: Vec<Scope<'m>>,
     /// Where the graph being read stands, such as `node 3 "if" (If, opset 16), then_branch: `.
@@ -74,6 +80,7 @@ impl<'m> Importer<'m> {
             options,
             external,
             builder,
+            room: Room::of(model.graph.as_deref()),
             scopes: Vec::new(),
             inside: String::new(),
             source_types: HashMap::new(),
@@ -391,6 +398,9 @@ impl<'m> Importer<'m> {
         let proto = *self.scopes[at].initializers.get(name)?;
         match proto.to_tensor(self.external) {
             Ok(t) => {
+                if proto.data_location == EXTERNAL {
+                    self.room.grow(t.bytes().len());
+                }
                 let v = self.constant(name, &t);
                 self.scopes[at].values.insert(name.to_owned(), v);
                 Some(v)

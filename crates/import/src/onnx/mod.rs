@@ -8,6 +8,7 @@ mod functions;
 mod graph;
 mod node;
 mod ops;
+mod room;
 mod table;
 
 pub use table::supported_ops;

@@ -7,9 +7,6 @@ use anemone_mil::ops::Fault;
 use anemone_mil::{DType, Dim, FoldLimits, OpBuilder, Tensor, TensorType, ValueId};
 use anemone_tensor::num;
 
-/// What is computed at once when it must be constant.
-const KNOWN: FoldLimits = FoldLimits { constexpr: false, max_elements: 1 << 24 };
-
 /// A node that is being translated.
 pub(super) struct Node<'n, 'm> {
     pub(super) importer: &'n mut Importer<'m>,
@@ -65,9 +62,18 @@ impl<'m> Node<'_, 'm> {
         Ok(self.maybe(i)?.and_then(|v| self.numbers(v)))
     }
 
-    /// The numbers of a value that depends on constants alone, however large.
+    /// The numbers of a value that depends on constants alone, if they are not far larger than the model.
     pub(super) fn numbers(&self, v: ValueId) -> Option<Tensor> {
-        anemone_mil::constant_value(self.importer.builder.function(), v, KNOWN)?.as_tensor().cloned()
+        let limits = FoldLimits { constexpr: false, max_elements: self.importer.room.known() };
+        anemone_mil::constant_value(self.importer.builder.function(), v, limits)?.as_tensor().cloned()
+    }
+
+    /// Number of elements of a constant that is about to be made.
+    ///
+    /// # Errors
+    /// When the constants made so far and this one are far larger than the model.
+    pub(super) fn room(&mut self, shape: &[usize]) -> Result<usize, Fault> {
+        self.importer.room.take(shape)
     }
 
     /// Operand `i` as constant integers that must be known.
@@ -257,9 +263,6 @@ pub(super) fn int32(v: i64) -> Result<i32, Fault> {
     Ok(i32::try_from(v.clamp(i64::from(i32::MIN), i64::from(i32::MAX))).unwrap_or(i32::MAX))
 }
 
-/// Most elements of a constant that the importer makes itself.
-const MAX_MADE: usize = 1 << 26;
-
 /// Number of elements of a shape.
 ///
 /// # Errors
@@ -267,17 +270,6 @@ const MAX_MADE: usize = 1 << 26;
 pub(super) fn volume(shape: &[usize]) -> Result<usize, Fault> {
     num::element_count(shape)
         .ok_or_else(|| Fault::new(format!("{shape:?} has more elements than memory can address")))
-}
-
-/// Number of elements of a constant that is about to be made.
-///
-/// # Errors
-/// When it is too large to be made while importing.
-pub(super) fn room(shape: &[usize]) -> Result<usize, Fault> {
-    volume(shape)?;
-    num::element_count(shape).filter(|&n| n <= MAX_MADE).ok_or_else(|| {
-        Fault::new(format!("a constant of shape {shape:?} would be too large to be made while importing"))
-    })
 }
 
 /// A list of `int32`.

@@ -76,7 +76,9 @@ impl<'a> Parser<'a, '_> {
             Token::Number(n) => n.split_once('.').and_then(|(major, _)| major.parse().ok()),
             _ => None,
         };
-        let Some(major) = major else { return self.expected("a version such as 1.3") };
+        let Some(major) = major.filter(|&m: &i64| m == 1) else {
+            return self.expected("a version such as 1.3");
+        };
         self.advance()?;
         Ok(major)
     }
@@ -264,11 +266,10 @@ impl<'a> Parser<'a, '_> {
 
     /// The op's name and attributes; for a `constexpr_*` op also operands.
     fn op_bracket(&mut self, scope: &mut Scope, op: &mut Op) -> Result<()> {
-        let constexpr = op.kind.name().starts_with("constexpr_");
         for entry in self.entries()? {
             if &*entry.key == "name" {
                 op.name = self.string_entry(entry)?;
-            } else if constexpr {
+            } else if op.kind.unpacks_weight(&entry.key, scope.function.opset) {
                 self.unique(&op.args, entry.at, &entry.key)?;
                 let id = scope.function.add_const("", entry.value);
                 op.args.push(Arg { param: entry.key, values: vec![id] });

@@ -1,7 +1,7 @@
 //! Where `const` statements stand.
 
 use super::ConstOrder;
-use crate::{BlockId, Def, Function, Op, Opset, ValueId};
+use crate::{Arg, BlockId, Def, Function, Op, Opset, ValueId};
 use std::collections::HashMap;
 
 /// The `const` statements of a function: for each block, position among its ops and value, in order.
@@ -117,7 +117,8 @@ impl Scan<'_> {
 pub(super) fn in_bracket(function: &Function, op: &Op) -> bool {
     let opset = function.opset;
     let nameless = |v: &ValueId| function.constant(*v).is_some() && function.value(*v).name.is_empty();
-    if !op.kind.name().starts_with("constexpr_") || !op.args.iter().all(|a| a.values.iter().all(nameless)) {
+    let inside = |a: &Arg| op.kind.unpacks_weight(&a.param, opset) && a.values.iter().all(nameless);
+    if !op.kind.name().starts_with("constexpr_") || !op.args.iter().all(inside) {
         return false;
     }
     match op.kind.def().and_then(|def| def.version(opset)) {

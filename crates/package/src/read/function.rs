@@ -4,7 +4,6 @@ use super::{types, value, weights::Weights};
 use crate::unknown;
 use crate::{Error, ErrorKind};
 use anemone_formats::coreml::mil::{self, BindingKind};
-use anemone_mil::ops::Effect;
 use anemone_mil::{Arg, BlockId, Const, Function, Literal, Name, Op, OpKind, Opset, Type, ValueId};
 use std::collections::{BTreeMap, HashMap};
 
@@ -199,7 +198,7 @@ impl<'s> FunctionReader<'s, '_, '_> {
     fn attributes(&mut self, op: &mut Op, source: &'s mil::Operation) -> Result<(), Error> {
         for (key, v) in source.attributes.iter().filter(|(key, _)| *key != "name") {
             let place = |e: Error| e.within(format!("attribute {key}"));
-            if !is_operand(op, key, self.function.opset) {
+            if !op.kind.unpacks_weight(key, self.function.opset) {
                 let literal = value::literal(v, self.weights).map_err(place)?;
                 op.attributes.push((key.as_str().into(), literal));
                 continue;
@@ -259,18 +258,20 @@ fn place(index: usize, op: &mil::Operation) -> String {
     format!("op {index} {} {name:?}", op.op_type)
 }
 
-/// The `name` attribute; the name of the first result when there is none.
+/// The `name` attribute; the name of the first result when there is none or an empty one.
 fn name_attribute(op: &mil::Operation) -> Result<Name, Error> {
-    let Some(attribute) = op.attributes.get("name") else {
-        return Ok(op.outputs.first().map_or("", |o| &o.name).into());
-    };
-    match attribute.as_immediate() {
-        Some(mil::ImmediateKind::Tensor(mil::TensorValue {
+    let given = match op.attributes.get("name").map(mil::Value::as_immediate) {
+        None => "",
+        Some(Some(mil::ImmediateKind::Tensor(mil::TensorValue {
             value: Some(mil::TensorElements::Strings(texts)),
             ..
-        })) if texts.values.len() == 1 => Ok(texts.values[0].as_str().into()),
-        _ => Err(Error::new(ErrorKind::Type, "has an attribute `name` that is not one string")),
-    }
+        }))) if texts.values.len() == 1 => texts.values[0].as_str(),
+        Some(_) => {
+            return Err(Error::new(ErrorKind::Type, "has an attribute `name` that is not one string"));
+        }
+    };
+    let result = op.outputs.first().map_or("", |o| &o.name);
+    Ok(if given.is_empty() { result } else { given }.into())
 }
 
 fn inline_input<'a>(op: &'a mil::Operation, param: &str) -> Option<&'a mil::Value> {
@@ -284,15 +285,4 @@ fn named_type(output: &mil::NamedValueType) -> Result<(Name, Type), Error> {
     let ty = types::required(output.value_type.as_ref())
         .map_err(|e| e.within(format!("result {:?}", output.name)))?;
     Ok((output.name.as_str().into(), ty))
-}
-
-/// True when an attribute of that op is an operand that unpacks a weight.
-fn is_operand(op: &Op, key: &str, opset: Opset) -> bool {
-    match op.kind.def() {
-        Some(def) if def.effect == Effect::Constexpr => {
-            def.version(opset).is_none_or(|v| v.param(key).is_some())
-        }
-        Some(_) => false,
-        None => op.kind.name().starts_with("constexpr_"),
-    }
 }

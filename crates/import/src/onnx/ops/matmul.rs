@@ -1,6 +1,6 @@
 //! Matrix products.
 
-use crate::onnx::node::{Done, Node, room};
+use crate::onnx::node::{Done, Node};
 use anemone_mil::ops::Fault;
 use anemone_mil::{Const, Tensor, ValueId, Weight};
 
@@ -85,7 +85,7 @@ fn matrix(n: &Node<'_, '_>, b: ValueId, transposed: bool) -> Option<Weight> {
 fn row(n: &mut Node<'_, '_>, c: ValueId, out: usize) -> Result<Option<ValueId>, Fault> {
     let Some(t) = n.numbers(c) else { return Ok(None) };
     let flat = if t.len() == 1 {
-        room(&[out])?;
+        n.room(&[out])?;
         Tensor::from_f64s(t.dtype(), [out], &vec![t.f64_at(0); out])
     } else if t.len() == out && t.shape().last() == Some(&out) {
         t.reshaped([out])

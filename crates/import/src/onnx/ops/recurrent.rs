@@ -1,6 +1,6 @@
 //! Recurrent layers.
 
-use crate::onnx::node::{Done, Node, int32, room};
+use crate::onnx::node::{Done, Node, int32};
 use anemone_mil::ops::Fault;
 use anemone_mil::{DType, Opset, Tensor, ValueId};
 
@@ -173,7 +173,7 @@ impl Layer {
                 Fault::new(format!("{what} is left out with a free batch; fix the input shapes with --input"))
             })?;
             let dtype = n.dtype(self.x)?;
-            room(&[batch, width])?;
+            n.room(&[batch, width])?;
             let zeros = Tensor::zeros(dtype, [batch, width]).map_err(|e| Fault::new(e.to_string()))?;
             return Ok(n.constant_value(what, &zeros));
         };

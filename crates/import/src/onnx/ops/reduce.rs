@@ -1,7 +1,7 @@
 //! Reductions and searches.
 
 use super::select::last_extreme;
-use crate::onnx::node::{Done, Node, axis, int32, int32s, room};
+use crate::onnx::node::{Done, Node, axis, int32, int32s};
 use anemone_mil::ops::Fault;
 use anemone_mil::{DType, Tensor, ValueId};
 
@@ -78,7 +78,7 @@ fn fill_reduced(n: &mut Node<'_, '_>, x: ValueId, axes: &[i64], keep: bool, valu
         (false, _) => Some(extent),
     };
     let shape: Vec<usize> = shape.iter().enumerate().filter_map(kept).collect();
-    room(&shape)?;
+    n.room(&shape)?;
     let value = if dtype == DType::Bool { f64::from(value > 0.0) } else { value };
     let filled = vec![value; shape.iter().product()];
     let filled = Tensor::from_f64s(dtype, shape, &filled).map_err(|e| Fault::new(e.to_string()))?;

@@ -4,13 +4,10 @@
 //! Where MIL has an op of the same meaning it is used; else each axis is gathered with constant indices (`nearest`) or
 //! multiplied with a constant matrix (`linear`, `cubic`).
 
-use crate::onnx::node::{Done, Node, axis, int32, room};
+use crate::onnx::node::{Done, Node, axis, int32};
 use anemone_mil::ops::Fault;
 use anemone_mil::{DType, Dim, Opset, Tensor, ValueId};
 use anemone_tensor::num::{f32_of, f64_of, f64_of_usize, i64_of, i64_trunc};
-
-/// Most elements of a matrix of weights; larger ones are refused.
-const MAX_WEIGHTS: usize = 1 << 24;
 
 /// How to resize.
 struct Plan {
@@ -307,7 +304,7 @@ fn axis_by_axis(n: &mut Node<'_, '_>, x: ValueId, plan: &Plan, name: &str) -> Re
 /// Gathers the elements that `nearest` picks along dim `d`.
 fn picked(n: &mut Node<'_, '_>, x: ValueId, plan: &Plan, d: usize, name: &str) -> Result<ValueId, Fault> {
     let a = plan.axes[d];
-    room(&[a.to])?;
+    n.room(&[a.to])?;
     let mut places = Vec::with_capacity(a.to);
     for i in 0..a.to {
         let at = coordinate(plan, a, i)?;
@@ -328,9 +325,7 @@ fn picked(n: &mut Node<'_, '_>, x: ValueId, plan: &Plan, d: usize, name: &str) -
 /// Multiplies dim `d` with a constant matrix of weights `[to, from]`.
 fn weighted(n: &mut Node<'_, '_>, x: ValueId, plan: &Plan, d: usize, name: &str) -> Result<ValueId, Fault> {
     let a = plan.axes[d];
-    if a.from.saturating_mul(a.to) > MAX_WEIGHTS {
-        return Err(Fault::new(format!("resizes {} to {} elements, which is too large", a.from, a.to)));
-    }
+    n.room(&[a.to, a.from])?;
     let rank = plan.axes.len();
     let mut matrix = vec![0.0; a.from * a.to];
     for i in 0..a.to {

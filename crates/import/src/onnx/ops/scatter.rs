@@ -1,6 +1,6 @@
 //! Putting elements.
 
-use crate::onnx::node::{Done, Node, axis, int32, room, volume};
+use crate::onnx::node::{Done, Node, axis, int32, volume};
 use anemone_mil::ops::Fault;
 use anemone_mil::{DType, Tensor, ValueId};
 use anemone_tensor::num::i64_of;
@@ -83,7 +83,8 @@ pub(super) fn covers(n: &Node<'_, '_>, data: ValueId, indices: ValueId, at: usiz
 /// Full positions `[..indices, rank]` of elements whose position is theirs in `indices`, but for dim `at`.
 pub(super) fn positions(n: &mut Node<'_, '_>, indices: ValueId, at: usize) -> Result<ValueId, Fault> {
     let shape = n.shape(indices)?;
-    let count = room(&shape)?;
+    let count = volume(&shape)?;
+    n.room(&[count, shape.len()])?;
     let mut parts = Vec::with_capacity(shape.len());
     let mut wide = shape.clone();
     wide.push(1);

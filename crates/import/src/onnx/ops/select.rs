@@ -2,7 +2,7 @@
 
 use super::activation::flattened;
 use crate::onnx::graph::narrowed;
-use crate::onnx::node::{Done, Node, axis, int32, room};
+use crate::onnx::node::{Done, Node, axis, int32};
 use anemone_formats::onnx::ElementType;
 use anemone_mil::ops::Fault;
 use anemone_mil::{DType, Tensor, ValueId};
@@ -92,7 +92,7 @@ pub(crate) fn trilu(n: &mut Node<'_, '_>) -> Done {
         let diagonal = i64_of(i % columns.max(1)) - i64_of(i / columns.max(1));
         if upper { diagonal >= k } else { diagonal <= k }
     };
-    let mask: Vec<i64> = (0..room(&[rows, columns])?).map(|i| i64::from(inside(i))).collect();
+    let mask: Vec<i64> = (0..n.room(&[rows, columns])?).map(|i| i64::from(inside(i))).collect();
     let mask =
         Tensor::from_i64s(DType::Bool, [rows, columns], &mask).map_err(|e| Fault::new(e.to_string()))?;
     let mask = n.constant_value("mask", &mask);
@@ -116,7 +116,7 @@ pub(crate) fn eye_like(n: &mut Node<'_, '_>) -> Done {
         None => n.dtype(x)?,
     };
     let k = n.int("k").unwrap_or(0);
-    let mut ones = vec![0i64; room(&shape)?];
+    let mut ones = vec![0i64; n.room(&shape)?];
     for row in 0..rows {
         if let Ok(column) = usize::try_from(i64_of(row).saturating_add(k))
             && column < columns

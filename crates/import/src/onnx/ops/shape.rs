@@ -1,6 +1,6 @@
 //! Shapes: reading, changing, joining.
 
-use crate::onnx::node::{Done, Node, axis, int32, int32s, room, volume};
+use crate::onnx::node::{Done, Node, axis, int32, int32s, volume};
 use anemone_mil::ops::Fault;
 use anemone_mil::{DType, Dim, Literal, Tensor, ValueId};
 use anemone_tensor::num::i64_of;
@@ -121,7 +121,7 @@ fn computed_shape(n: &mut Node<'_, '_>, x: ValueId) -> Result<ValueId, Fault> {
     let rank = n.rank(x)?;
     let count = n.dims(shape)?.first().and_then(Dim::known);
     let count = count.ok_or_else(|| Fault::new("the number of dims of the result is unknown"))?;
-    room(&[count])?;
+    n.room(&[count])?;
     let names = ["own", "own_first", "own_padded", "is_zero", "shape"].map(|s| n.inner(s));
     let own = n.op("shape").arg("x", x).one(&names[0])?;
     let own = if rank > count {
