@@ -1,5 +1,8 @@
 //! One allocation for all intermediate tensors, and the plan of who lives where.
 
+use crate::memory;
+use anemone_model::PredictError;
+
 /// A range of `f32` elements of the arena.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Span {
@@ -71,8 +74,15 @@ pub(crate) struct Arena {
 }
 
 impl Arena {
-    pub(crate) fn new(len: usize) -> Arena {
-        Arena { memory: vec![0.0; len] }
+    /// An arena of `len` elements, which may take at most `limit` bytes.
+    pub(crate) fn new(len: usize, limit: u64) -> Result<Arena, PredictError> {
+        let memory = memory::zeros(len, limit, || "the function's intermediate tensors".to_owned())?;
+        Ok(Arena { memory })
+    }
+
+    /// Copies one span to another of the same length.
+    pub(crate) fn copy(&mut self, from: Span, to: Span) {
+        self.memory.copy_within(from.offset..from.offset + from.len, to.offset);
     }
 
     pub(crate) fn read(&self, span: Span) -> &[f32] {
@@ -132,7 +142,7 @@ mod tests {
     #[test]
     #[expect(clippy::float_cmp, reason = "the value is stored, not computed")]
     fn disjoint_spans_are_borrowed_together() {
-        let mut arena = Arena::new(8);
+        let mut arena = Arena::new(8, 32).expect("small");
         arena.write(Span { offset: 0, len: 4 }).fill(2.0);
         let (r, mut w) = arena.split(&[Span { offset: 0, len: 4 }], &[Span { offset: 4, len: 4 }]);
         w[0].copy_from_slice(r[0]);

@@ -4,20 +4,25 @@
 //! once), gives every intermediate tensor a place in one arena, and runs the steps in order over a thread pool. Float
 //! tensors are held as `f32`; where the program says `fp16`, results are rounded to it after every op. Ops without a
 //! kernel, and everything that is not a float tensor of known shape, go through the reference evaluation of
-//! `anemone-mil`; functions with control flow, states or data-dependent shapes run there as a whole.
+//! `anemone-mil`. Nested blocks are steps of the same plan; ops with data-dependent shapes are lowered as they run.
 //!
 //! SIMD and `unsafe` live in this room alone.
 
 mod arena;
 pub mod kernels;
 mod lower;
+mod memory;
+mod options;
 mod plan;
 pub mod pool;
 mod precision;
 mod profile;
 mod session;
 mod specialise;
+mod state;
 
+pub use options::{DEFAULT_MAX_STEPS, DEFAULT_MEMORY_LIMIT, Options};
 pub use precision::Precision;
 pub use profile::{Profiler, StepInfo};
-pub use session::{Options, Session};
+pub use session::Session;
+pub use state::State;

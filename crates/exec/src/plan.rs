@@ -1,22 +1,33 @@
 //! A function made ready to run for one set of shapes: steps, packed weights, arena.
+//!
+//! Steps of nested blocks stand in the same list, after the step of the op that holds them, and work on the same
+//! arena: a loop reads what is around it where it lies. Values whose shape is known only at run time are held outside
+//! the arena, and the ops that take or make them are lowered when their operands are there ([`dynamic`]).
 
-use crate::arena::{Arena, Lifetime, Span, place};
+mod build;
+mod control;
+mod dynamic;
+mod states;
+
+use crate::arena::{Arena, Span};
 use crate::kernels::elementwise::round_to_half;
-use crate::lower::{self, Io, Kernel, Lowered, constant_tensor};
+use crate::lower::{Io, Kernel};
 use crate::pool::Pool;
 use crate::profile::{Profiler, REFERENCE, StepInfo, describe};
-use anemone_mil::eval::EvalSite;
+use crate::{Options, State};
+use anemone_mil::eval::{self, EvalSite};
 use anemone_mil::ops::Site;
-use anemone_mil::{DType, Function, Literal, OpId, Tensor, TensorType, Type, Uses, ValueId};
+use anemone_mil::{DType, Function, Literal, OpId, Tensor, TensorType, Type, ValueId};
 use anemone_model::{Observer, PredictError};
 use std::collections::HashMap;
+use std::ops::Range;
 
 /// Where a value is while the plan runs.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
     /// Arena buffer `n`, as `f32`.
     Buffer(usize),
-    /// Literal `n`: integers, booleans, text.
+    /// Literal `n`: integers, booleans, text, lists, and tensors of unknown shape.
     Held(usize),
     /// Constant `n`, as `f32`.
     Constant(usize),
@@ -24,7 +35,25 @@ enum Place {
 
 enum Work {
     Kernel(Box<dyn Kernel>),
-    Reference(OpId),
+    Reference,
+    Dynamic(dynamic::Dynamic),
+    Cond([control::Nested; 2]),
+    While(control::Loop),
+    ReadState,
+    WriteState,
+}
+
+impl Work {
+    /// The way in which an op is computed.
+    fn name(&self) -> &'static str {
+        match self {
+            Work::Kernel(_) => "kernel",
+            Work::Reference => REFERENCE,
+            Work::Dynamic(_) => "at run time",
+            Work::Cond(_) | Work::While(_) => "blocks",
+            Work::ReadState | Work::WriteState => "state",
+        }
+    }
 }
 
 struct Step {
@@ -38,6 +67,8 @@ struct Step {
     results: Vec<(ValueId, Place)>,
     /// Buffers among `writes` whose declared type is `fp16`.
     rounded: Vec<usize>,
+    /// The step after it and its nested steps.
+    next: usize,
 }
 
 /// A function ready to run.
@@ -49,59 +80,61 @@ pub(crate) struct Plan {
     constants: Vec<Vec<f32>>,
     held: Vec<Option<Literal>>,
     arena: Arena,
+    options: Options,
 }
 
-/// True for the values that live in the arena: float tensors of at most single precision.
+/// What one prediction carries through the steps.
+pub(crate) struct Run<'a, 'o> {
+    /// Threads.
+    pub pool: &'a Pool,
+    /// Sees results.
+    pub observer: Option<Observer<'o>>,
+    /// Measures the steps.
+    pub profiler: Option<&'a mut dyn Profiler>,
+    /// The states, where the function has some.
+    pub state: Option<&'a mut State>,
+    /// Iterations made so far over all loops.
+    pub iterations: u64,
+}
+
+/// True for the values that live in the arena: float tensors of at most single precision and known shape.
 fn in_arena(ty: &Type) -> bool {
-    ty.tensor().is_some_and(|t| matches!(t.dtype, DType::F16 | DType::F32))
+    ty.tensor().is_some_and(|t| matches!(t.dtype, DType::F16 | DType::F32) && t.element_count().is_some())
 }
 
 fn len_of(function: &Function, v: ValueId) -> usize {
     function.value(v).ty.tensor().and_then(TensorType::element_count).unwrap_or(0)
 }
 
-impl Plan {
-    /// Lowers a static function; `fuse` lets an activation become part of the op before it.
-    pub(crate) fn new(function: Function, fuse: bool, pool: &Pool) -> Plan {
-        let mut planner = Planner::new(&function, fuse, pool);
-        for op in function.block(function.body()).ops.clone() {
-            planner.add(op);
-        }
-        planner.keep_outputs();
-        let Planner { steps, places, lifetimes, constants, held, .. } = planner;
-        let (spans, total) = place(&lifetimes);
-        let held = vec![None; held];
-        Plan { function, steps, places, spans, constants, held, arena: Arena::new(total) }
-    }
+/// A fault of one op, with the node of the source model that it comes from.
+pub(crate) fn fault(function: &Function, id: OpId, message: impl std::fmt::Display) -> PredictError {
+    let op = function.op(id);
+    let source = op.origin.source.as_ref().map_or_else(String::new, |s| format!(" (from {s})"));
+    let (kind, name) = (op.kind.name().to_owned(), op.name.to_string());
+    PredictError::Op { kind, name, message: format!("{message}{source}") }
+}
 
+impl Plan {
     /// Bytes of the arena.
     pub(crate) fn arena_bytes(&self) -> usize {
         self.spans.iter().map(|s| s.offset + s.len).max().unwrap_or(0) * size_of::<f32>()
     }
 
-    /// Runs the steps on the given inputs (in input order) and returns the outputs in output order.
+    /// Runs the steps on the given inputs (in input order, states left out) and returns the outputs in output order.
     pub(crate) fn run(
         &mut self,
         inputs: &[Tensor],
-        pool: &Pool,
-        mut observer: Option<Observer<'_>>,
-        mut profiler: Option<&mut dyn Profiler>,
+        run: &mut Run<'_, '_>,
     ) -> Result<Vec<Literal>, PredictError> {
-        for (i, tensor) in inputs.iter().enumerate() {
-            self.store(self.function.inputs[i], tensor.clone().into());
+        let is_state = |v: &ValueId| matches!(self.function.value(*v).ty, Type::State(_));
+        let ids: Vec<ValueId> = self.function.inputs.iter().copied().filter(|v| !is_state(v)).collect();
+        for (v, tensor) in ids.into_iter().zip(inputs) {
+            self.store(v, tensor.clone().into()).map_err(PredictError::Load)?;
         }
-        if let Some(profiler) = profiler.as_mut() {
+        if let Some(profiler) = run.profiler.as_mut() {
             profiler.start();
         }
-        for i in 0..self.steps.len() {
-            self.step(i, pool)?;
-            if let Some(profiler) = profiler.as_mut() {
-                profiler.step(i, &|| self.info(i));
-            }
-            if let Some(observe) = observer.as_mut() {
-                self.show(i, observe);
-            }
-        }
+        self.range(0..self.steps.len(), run)?;
         let outputs: Vec<ValueId> = self.function.outputs().to_vec();
         outputs.into_iter().map(|v| self.load(v).ok_or_else(|| lost(&self.function, v))).collect()
     }
@@ -110,10 +143,25 @@ impl Plan {
         let step = &self.steps[i];
         let kernel = match &step.work {
             Work::Kernel(kernel) => kernel.name(),
-            Work::Reference(_) => REFERENCE,
+            other => other.name(),
         };
         let made = step.results.first().and_then(|(v, _)| self.function.producer(*v));
         describe(&self.function, step.op, made.unwrap_or(step.op), kernel)
+    }
+
+    fn range(&mut self, range: Range<usize>, run: &mut Run<'_, '_>) -> Result<(), PredictError> {
+        let mut i = range.start;
+        while i < range.end {
+            self.step(i, run)?;
+            if let Some(profiler) = run.profiler.as_mut() {
+                profiler.step(i, &|| self.info(i));
+            }
+            if let Some(observe) = run.observer.as_mut() {
+                self.show(i, observe);
+            }
+            i = self.steps[i].next;
+        }
+        Ok(())
     }
 
     fn show(&self, i: usize, observe: &mut dyn FnMut(&str, &Tensor)) {
@@ -124,24 +172,42 @@ impl Plan {
         }
     }
 
-    fn step(&mut self, i: usize, pool: &Pool) -> Result<(), PredictError> {
-        if let Work::Reference(op) = self.steps[i].work {
-            return self.reference(op);
+    fn step(&mut self, i: usize, run: &mut Run<'_, '_>) -> Result<(), PredictError> {
+        match &self.steps[i].work {
+            Work::Kernel(_) => {
+                self.kernel(i, run.pool);
+                Ok(())
+            }
+            Work::Reference => self.reference(self.steps[i].op),
+            Work::Dynamic(_) => self.dynamic(i, run),
+            Work::Cond(_) => self.cond(i, run),
+            Work::While(_) => self.while_loop(i, run),
+            Work::ReadState => self.read_state(i, run),
+            Work::WriteState => self.write_state(i, run),
         }
-        let Plan { steps, spans, arena, constants, .. } = self;
+    }
+
+    fn kernel(&mut self, i: usize, pool: &Pool) {
+        let Plan { steps, spans, arena, constants, held, .. } = self;
         let step = &steps[i];
-        let Work::Kernel(kernel) = &step.work else { return Ok(()) };
+        let Work::Kernel(kernel) = &step.work else { return };
         let read_spans: Vec<Span> = step.reads.iter().filter_map(|p| buffer(*p).map(|b| spans[b])).collect();
         let write_spans: Vec<Span> = step.writes.iter().chain(&step.scratch).map(|&b| spans[b]).collect();
+        let floats = |h: usize| held[h].as_ref().and_then(Literal::as_tensor).map(Tensor::to_f32s);
+        let widened: Vec<Vec<f32>> = step
+            .reads
+            .iter()
+            .filter_map(|p| if let Place::Held(h) = p { Some(floats(*h).unwrap_or_default()) } else { None })
+            .collect();
         let (shared, mut exclusive) = arena.split(&read_spans, &write_spans);
-        let mut shared = shared.into_iter();
+        let (mut shared, mut widened) = (shared.into_iter(), widened.iter());
         let inputs: Vec<&[f32]> = step
             .reads
             .iter()
             .filter_map(|p| match p {
                 Place::Constant(c) => Some(constants[*c].as_slice()),
                 Place::Buffer(_) => shared.next(),
-                Place::Held(_) => None,
+                Place::Held(_) => widened.next().map(Vec::as_slice),
             })
             .collect();
         let (outputs, scratch) = exclusive.split_at_mut(step.writes.len());
@@ -150,43 +216,64 @@ impl Plan {
         for &b in &step.rounded {
             round_to_half(arena.write(spans[b]), pool);
         }
-        Ok(())
+    }
+
+    /// The operands of an op, in the order of its arguments.
+    fn operands(&self, id: OpId) -> Result<Vec<Vec<Literal>>, PredictError> {
+        let op = self.function.op(id);
+        let missing = |param: &str| fault(&self.function, id, format!("argument `{param}` has no value"));
+        let load = |arg: &anemone_mil::Arg| {
+            let loaded: Option<Vec<Literal>> = arg.values.iter().map(|&v| self.load(v)).collect();
+            loaded.ok_or_else(|| missing(&arg.param))
+        };
+        op.args.iter().map(load).collect()
     }
 
     /// Runs one op through the reference evaluation.
     fn reference(&mut self, id: OpId) -> Result<(), PredictError> {
-        let op = self.function.op(id);
-        let fail = |message: String| PredictError::Op {
-            kind: op.kind.name().to_owned(),
-            name: op.name.to_string(),
-            message,
+        let values = self.operands(id)?;
+        let (function, op) = (&self.function, self.function.op(id));
+        let plain = op
+            .outputs
+            .iter()
+            .all(|&v| function.value(v).ty.tensor().is_none_or(|t| t.known_shape().is_some()))
+            && op.outputs.iter().all(|&v| !matches!(function.value(v).ty, Type::List { .. }));
+        let results = if plain {
+            Site::new(function, op).and_then(|site| site.def.evaluate(&EvalSite { site, values: &values }))
+        } else {
+            eval::evaluate(function, op, &values)
         };
-        let mut values = Vec::with_capacity(op.args.len());
-        for arg in &op.args {
-            let loaded: Option<Vec<Literal>> = arg.values.iter().map(|&v| self.load(v)).collect();
-            values.push(loaded.ok_or_else(|| fail(format!("argument `{}` has no value", arg.param)))?);
+        let results = results.map_err(|e| fault(function, id, e))?;
+        self.store_all(id, results)
+    }
+
+    fn store_all(&mut self, id: OpId, results: Vec<Literal>) -> Result<(), PredictError> {
+        let outputs = self.function.op(id).outputs.clone();
+        if results.len() != outputs.len() {
+            let message = format!("made {} results, but {} are declared", results.len(), outputs.len());
+            return Err(fault(&self.function, id, message));
         }
-        let site = Site::new(&self.function, op).map_err(|f| fail(f.to_string()))?;
-        let results =
-            site.def.evaluate(&EvalSite { site, values: &values }).map_err(|f| fail(f.to_string()))?;
-        for (v, literal) in op.outputs.clone().into_iter().zip(results) {
-            self.store(v, literal);
+        for (v, literal) in outputs.into_iter().zip(results) {
+            self.store(v, literal).map_err(|e| fault(&self.function, id, e))?;
         }
         Ok(())
     }
 
-    fn store(&mut self, v: ValueId, literal: Literal) {
+    /// Puts a value into its place; one of another type than declared is refused.
+    fn store(&mut self, v: ValueId, literal: Literal) -> Result<(), String> {
+        let value = self.function.value(v);
+        let actual = literal.ty();
+        if !fits(&value.ty, &actual) {
+            return Err(format!("made {actual}, but its result `{}` is declared {}", value.name, value.ty));
+        }
         match (self.places.get(&v), literal) {
             (Some(Place::Buffer(b)), Literal::Tensor(t)) => {
-                let values = t.to_f32s();
-                let target = self.arena.write(self.spans[*b]);
-                if values.len() == target.len() {
-                    target.copy_from_slice(&values);
-                }
+                self.arena.write(self.spans[*b]).copy_from_slice(&t.to_f32s());
             }
             (Some(Place::Held(h)), literal) => self.held[*h] = Some(literal),
             _ => {}
         }
+        Ok(())
     }
 
     fn load(&self, v: ValueId) -> Option<Literal> {
@@ -203,6 +290,14 @@ impl Plan {
     }
 }
 
+/// True when a result may have its declared type: a list grows, its declared length is that at first.
+fn fits(declared: &Type, actual: &Type) -> bool {
+    match (declared, actual) {
+        (Type::List { elem: a, .. }, Type::List { elem: b, .. }) => fits(a, b),
+        _ => declared.compatible(actual),
+    }
+}
+
 fn buffer(place: Place) -> Option<usize> {
     match place {
         Place::Buffer(b) => Some(b),
@@ -214,179 +309,10 @@ fn lost(function: &Function, v: ValueId) -> PredictError {
     PredictError::Load(format!("output `{}` was never computed", function.value(v).name))
 }
 
-/// Collects steps and lifetimes while it walks the ops.
-struct Planner<'f> {
-    function: &'f Function,
-    pool: &'f Pool,
-    uses: Uses,
-    fuse: bool,
-    /// Ops that became part of the op before them.
-    absorbed: Vec<OpId>,
-    steps: Vec<Step>,
-    places: HashMap<ValueId, Place>,
-    lifetimes: Vec<Lifetime>,
-    constants: Vec<Vec<f32>>,
-    held: usize,
-}
-
-impl<'f> Planner<'f> {
-    fn new(function: &'f Function, fuse: bool, pool: &'f Pool) -> Planner<'f> {
-        let mut planner = Planner {
-            function,
-            pool,
-            uses: Uses::of(function),
-            fuse,
-            absorbed: Vec::new(),
-            steps: Vec::new(),
-            places: HashMap::new(),
-            lifetimes: Vec::new(),
-            constants: Vec::new(),
-            held: 0,
-        };
-        for &v in &function.inputs {
-            planner.define(v);
-        }
-        planner
-    }
-
-    /// Gives a value its place, alive from the step that is being made.
-    fn define(&mut self, v: ValueId) -> Place {
-        let place = if in_arena(&self.function.value(v).ty) {
-            Place::Buffer(self.buffer(len_of(self.function, v)))
-        } else {
-            self.held += 1;
-            Place::Held(self.held - 1)
-        };
-        self.places.insert(v, place);
-        place
-    }
-
-    fn buffer(&mut self, len: usize) -> usize {
-        let now = self.steps.len();
-        self.lifetimes.push(Lifetime { len, first: now, last: now });
-        self.lifetimes.len() - 1
-    }
-
-    /// The place of an operand, which stays alive up to the step that is being made.
-    fn read(&mut self, v: ValueId) -> Option<Place> {
-        if let Some(&place) = self.places.get(&v) {
-            if let Place::Buffer(b) = place {
-                self.lifetimes[b].last = self.steps.len();
-            }
-            return Some(place);
-        }
-        let tensor = constant_tensor(self.function, v)?;
-        self.constants.push(tensor.to_f32s());
-        let place = Place::Constant(self.constants.len() - 1);
-        self.places.insert(v, place);
-        Some(place)
-    }
-
-    fn add(&mut self, id: OpId) {
-        if self.absorbed.contains(&id) {
-            return;
-        }
-        let op = self.function.op(id);
-        let arena_only = op.outputs.iter().all(|&v| in_arena(&self.function.value(v).ty));
-        let lowered = if arena_only { self.lower(id) } else { None };
-        match lowered {
-            Some((Lowered::Alias(x), _)) => self.alias(id, x),
-            Some((Lowered::Kernel { kernel, reads }, last)) => self.kernel(id, last, kernel, &reads),
-            None => self.reference(id),
-        }
-    }
-
-    /// Lowers an op together with the activation after it, where that is possible; also says whose results it makes.
-    fn lower(&mut self, id: OpId) -> Option<(Lowered, OpId)> {
-        if self.fuse
-            && let Some(next) = lower::fusable(self.function, &self.uses, id)
-            && let Some(lowered) = lower::lower(self.function, id, Some(next), self.pool)
-        {
-            self.absorbed.push(next);
-            return Some((lowered, next));
-        }
-        lower::lower(self.function, id, None, self.pool).map(|l| (l, id))
-    }
-
-    /// The result is the operand under another shape.
-    fn alias(&mut self, id: OpId, x: ValueId) {
-        let Some(&result) = self.function.op(id).outputs.first() else { return };
-        match self.read(x) {
-            Some(place @ Place::Buffer(_)) => {
-                self.places.insert(result, place);
-                self.steps.push(Step {
-                    op: id,
-                    work: Work::Kernel(Box::new(lower::Nothing)),
-                    reads: Vec::new(),
-                    writes: Vec::new(),
-                    scratch: None,
-                    results: vec![(result, place)],
-                    rounded: Vec::new(),
-                });
-            }
-            _ => self.reference(id),
-        }
-    }
-
-    fn kernel(&mut self, id: OpId, last: OpId, kernel: Box<dyn Kernel>, reads: &[ValueId]) {
-        let places: Option<Vec<Place>> = reads.iter().map(|&v| self.read(v)).collect();
-        let held = |p: &Place| matches!(p, Place::Held(_));
-        let Some(places) = places.filter(|p| !p.iter().any(held)) else {
-            self.absorbed.retain(|&op| op != last);
-            return self.reference(id);
-        };
-        let outputs = self.function.op(last).outputs.clone();
-        let results: Vec<(ValueId, Place)> = outputs.iter().map(|&v| (v, self.define(v))).collect();
-        let writes: Vec<usize> = results.iter().filter_map(|(_, p)| buffer(*p)).collect();
-        let is_f16 = |v: ValueId| self.function.value(v).ty.tensor().is_some_and(|t| t.dtype == DType::F16);
-        let rounds = kernel.rounds_after();
-        let rounded =
-            results.iter().filter(|(v, _)| rounds && is_f16(*v)).filter_map(|(_, p)| buffer(*p)).collect();
-        let wanted = kernel.scratch(self.pool);
-        let scratch = (wanted > 0).then(|| self.buffer(wanted));
-        self.steps.push(Step {
-            op: id,
-            work: Work::Kernel(kernel),
-            reads: places,
-            writes,
-            scratch,
-            results,
-            rounded,
-        });
-    }
-
-    fn reference(&mut self, id: OpId) {
-        let op = self.function.op(id);
-        for v in op.operands().collect::<Vec<_>>() {
-            if self.places.contains_key(&v) {
-                self.read(v);
-            }
-        }
-        let results = op.outputs.clone().into_iter().map(|v| (v, self.define(v))).collect();
-        self.steps.push(Step {
-            op: id,
-            work: Work::Reference(id),
-            reads: Vec::new(),
-            writes: Vec::new(),
-            scratch: None,
-            results,
-            rounded: Vec::new(),
-        });
-    }
-
-    fn keep_outputs(&mut self) {
-        for &v in self.function.outputs() {
-            self.read(v);
-        }
-    }
-}
-
 impl std::fmt::Debug for Plan {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let kinds = self.steps.iter().map(|s| {
-            let kernel = if matches!(s.work, Work::Kernel(_)) { "kernel" } else { "reference" };
-            format!("{} {kernel}", self.function.op(s.op).kind.name())
-        });
+        let kinds =
+            self.steps.iter().map(|s| format!("{} {}", self.function.op(s.op).kind.name(), s.work.name()));
         f.debug_list().entries(kinds).finish()
     }
 }

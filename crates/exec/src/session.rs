@@ -1,41 +1,27 @@
 //! A loaded function, ready to predict.
 
-use crate::plan::Plan;
+use crate::plan::{Plan, Run};
 use crate::pool::Pool;
-use crate::precision::Precision;
-use crate::profile::{Profiler, REFERENCE, describe};
-use crate::specialise::{FOLD_ALL, is_static, specialise};
-use anemone_mil::eval;
-use anemone_mil::{Dim, Function, Literal, Name, Tensor, VerifiedFunction, fold_constants};
+use crate::profile::Profiler;
+use crate::specialise::{fold_limits, is_static, specialise};
+use crate::{Options, State};
+use anemone_mil::{Dim, Function, Literal, Tensor, Type, VerifiedFunction, fold_constants};
 use anemone_model::{DictKey, Feature, Features, Observer, Port, Predict, PredictError};
-use std::collections::{BTreeMap, HashMap};
-
-/// How a session computes.
-#[derive(Clone, Copy, Debug)]
-pub struct Options {
-    /// Threads that share the work; at least 1.
-    pub threads: usize,
-    /// Which numbers it computes with.
-    pub precision: Precision,
-}
-
-impl Default for Options {
-    /// One thread, and the numbers that the program declares.
-    fn default() -> Options {
-        Options { threads: 1, precision: Precision::Declared }
-    }
-}
+use std::collections::HashMap;
 
 /// A function loaded into the CPU engine.
 ///
-/// Plans are made at the first prediction with a set of input shapes and kept.
+/// Plans are made at the first prediction with a set of input shapes and kept. [`Predict::predict`] works on a state
+/// of the session's own, which lasts as long as the session; [`Session::run`] on the one it is given.
 pub struct Session {
     function: Function,
     inputs: Vec<Port>,
     outputs: Vec<Port>,
     pool: Pool,
-    plans: HashMap<(Vec<Vec<usize>>, bool), Option<Plan>>,
-    states: BTreeMap<Name, Literal>,
+    plans: HashMap<(Vec<Vec<usize>>, bool), Plan>,
+    options: Options,
+    /// The state of predictions that are given none.
+    own: Option<State>,
 }
 
 impl Session {
@@ -47,7 +33,7 @@ impl Session {
         let mut function = function.function().clone();
         check_loadable(&function)?;
         options.precision.apply(&mut function);
-        fold_constants(&mut function, FOLD_ALL);
+        fold_constants(&mut function, fold_limits(options.memory_limit));
         let port = |v: &anemone_mil::ValueId| {
             let value = function.value(*v);
             let ty = value.ty.tensor()?;
@@ -57,29 +43,56 @@ impl Session {
         let inputs = function.inputs.iter().filter_map(port).collect();
         let outputs = function.outputs().iter().filter_map(port).collect();
         let pool = Pool::new(options.threads.max(1));
-        Ok(Session { inputs, outputs, pool, plans: HashMap::new(), states: BTreeMap::new(), function })
+        let options = *options;
+        Ok(Session { inputs, outputs, pool, plans: HashMap::new(), options, own: None, function })
+    }
+
+    /// True when predictions read or write states.
+    pub fn has_states(&self) -> bool {
+        self.function.inputs.iter().any(|&v| matches!(self.function.value(v).ty, Type::State(_)))
+    }
+
+    /// Memory for the states of the function, all zeros; empty when it has none.
+    ///
+    /// # Errors
+    /// When a state has no fixed shape or takes more memory than allowed.
+    pub fn new_state(&self) -> Result<State, PredictError> {
+        State::new(&self.function, self.options.memory_limit)
+    }
+
+    /// One prediction that reads and writes `state`.
+    ///
+    /// # Errors
+    /// As [`Predict::predict`]; when the function has states and `state` is none or of another function; when loops
+    /// run longer or tensors are larger than the options allow.
+    pub fn run(&mut self, inputs: &Features, state: Option<&mut State>) -> Result<Features, PredictError> {
+        self.go(inputs, state, None, None)
     }
 
     /// Bytes that intermediate tensors of the plans made so far take.
     pub fn arena_bytes(&self) -> usize {
-        self.plans.values().flatten().map(Plan::arena_bytes).sum()
+        self.plans.values().map(Plan::arena_bytes).sum()
     }
 
     /// Plans ahead of the first prediction, where all inputs have a fixed shape.
-    pub fn prepare(&mut self) {
+    ///
+    /// # Errors
+    /// When an op does not take its operands, or tensors are larger than the options allow.
+    pub fn prepare(&mut self) -> Result<(), PredictError> {
         let fixed = |p: &Port| p.shape.iter().copied().collect::<Option<Vec<usize>>>();
         if let Some(shapes) = self.inputs.iter().map(fixed).collect::<Option<Vec<_>>>() {
-            let plan = self.plan(&shapes, true);
+            let plan = self.plan(&shapes, true)?;
             self.plans.insert((shapes, true), plan);
         }
+        Ok(())
     }
 
     /// The steps of the plans made so far, for people.
     pub fn describe(&self) -> String {
-        self.plans.values().flatten().map(|p| format!("{p:?}\n")).collect()
+        self.plans.values().map(|p| format!("{p:?}\n")).collect()
     }
 
-    /// One prediction that tells a profiler of every step.
+    /// One prediction on the session's own state that tells a profiler of every step.
     ///
     /// # Errors
     /// As [`Predict::predict`].
@@ -88,38 +101,68 @@ impl Session {
         inputs: &Features,
         profiler: &mut dyn Profiler,
     ) -> Result<Features, PredictError> {
-        self.run(inputs, None, Some(profiler))
+        self.with_own_state(|session, state| session.go(inputs, Some(state), None, Some(profiler)))
     }
 
-    fn run(
+    /// One prediction that reads and writes `state` and shows every intermediate tensor.
+    ///
+    /// # Errors
+    /// As [`Session::run`].
+    pub fn run_observed(
+        &mut self,
+        inputs: &Features,
+        state: Option<&mut State>,
+        observer: Observer<'_>,
+    ) -> Result<Features, PredictError> {
+        self.go(inputs, state, Some(observer), None)
+    }
+
+    fn go(
         &mut self,
         features: &Features,
+        state: Option<&mut State>,
         observer: Option<Observer<'_>>,
         profiler: Option<&mut dyn Profiler>,
     ) -> Result<Features, PredictError> {
         let inputs = self.take_inputs(features)?;
-        let shapes: Vec<Vec<usize>> = inputs.iter().map(|t| t.shape().to_vec()).collect();
-        let key = (shapes, observer.is_none());
+        match &state {
+            Some(state) => state.check(&self.function)?,
+            None => State::none().check(&self.function)?,
+        }
+        let key = (inputs.iter().map(|t| t.shape().to_vec()).collect(), observer.is_none());
         if !self.plans.contains_key(&key) {
-            let plan = self.plan(&key.0, key.1);
+            let plan = self.plan(&key.0, key.1)?;
             self.plans.insert(key.clone(), plan);
         }
-        let results = match self.plans.get_mut(&key) {
-            Some(Some(plan)) => plan.run(&inputs, &self.pool, observer, profiler)?,
-            _ => interpret(&self.function, &self.inputs, &inputs, &mut self.states, observer, profiler)?,
-        };
+        let Some(plan) = self.plans.get_mut(&key) else { return Ok(Features::new()) };
+        let profiler = profiler.map(|p| p as &mut dyn Profiler);
+        let mut run = Run { pool: &self.pool, observer, profiler, state, iterations: 0 };
+        let results = plan.run(&inputs, &mut run)?;
         let names = self.function.outputs().iter().map(|&v| self.function.value(v).name.to_string());
         Ok(names.zip(results).map(|(n, l)| (n, feature(l))).collect())
     }
 
-    /// The plan for inputs of these shapes; `None` where the function has to be interpreted.
-    fn plan(&self, shapes: &[Vec<usize>], fuse: bool) -> Option<Plan> {
+    fn plan(&self, shapes: &[Vec<usize>], fuse: bool) -> Result<Plan, PredictError> {
         let function = if is_static(&self.function) {
-            Some(self.function.clone())
+            self.function.clone()
         } else {
-            specialise(&self.function, shapes)
+            specialise(&self.function, shapes, self.options.memory_limit)?
         };
-        function.map(|f| Plan::new(f, fuse, &self.pool))
+        Plan::new(function, fuse, &self.pool, &self.options)
+    }
+
+    /// A prediction on the session's own state.
+    fn with_own_state(
+        &mut self,
+        predict: impl FnOnce(&mut Session, &mut State) -> Result<Features, PredictError>,
+    ) -> Result<Features, PredictError> {
+        let mut own = match self.own.take() {
+            Some(state) => state,
+            None => self.new_state()?,
+        };
+        let results = predict(self, &mut own);
+        self.own = Some(own);
+        results
     }
 
     /// The inputs in declared order, each of the declared type.
@@ -186,40 +229,6 @@ fn check_loadable(function: &Function) -> Result<(), PredictError> {
     Ok(())
 }
 
-fn interpret(
-    function: &Function,
-    ports: &[Port],
-    inputs: &[Tensor],
-    states: &mut BTreeMap<Name, Literal>,
-    mut observer: Option<Observer<'_>>,
-    mut profiler: Option<&mut dyn Profiler>,
-) -> Result<Vec<Literal>, PredictError> {
-    let named: BTreeMap<_, _> =
-        ports.iter().zip(inputs).map(|(p, t)| (p.name.as_str().into(), t.clone().into())).collect();
-    if let Some(profiler) = profiler.as_mut() {
-        profiler.start();
-    }
-    let mut watch = |v: anemone_mil::ValueId, l: &Literal| {
-        if let (Some(observe), Literal::Tensor(t)) = (observer.as_mut(), l) {
-            observe(&function.value(v).name, t);
-        }
-        if let (Some(profiler), Some(op)) = (profiler.as_mut(), function.producer(v))
-            && function.op(op).outputs.last() == Some(&v)
-        {
-            profiler.step(op.index(), &|| describe(function, op, op, REFERENCE));
-        }
-    };
-    let mut options = eval::Options { observer: Some(&mut watch), ..eval::Options::default() };
-    let results = eval::run(function, &named, states, &mut options);
-    let mut results = results.map_err(|e| PredictError::Load(e.to_string()))?;
-    let outputs = function.outputs().iter();
-    let take = |v: &anemone_mil::ValueId| {
-        let name = &function.value(*v).name;
-        results.remove(name).ok_or_else(|| PredictError::Load(format!("output `{name}` was never computed")))
-    };
-    outputs.map(take).collect()
-}
-
 fn feature(literal: Literal) -> Feature {
     match literal {
         Literal::Tensor(t) => Feature::Tensor(t),
@@ -254,7 +263,7 @@ impl Predict for Session {
     }
 
     fn predict(&mut self, inputs: &Features) -> Result<Features, PredictError> {
-        self.run(inputs, None, None)
+        self.with_own_state(|session, state| session.go(inputs, Some(state), None, None))
     }
 
     fn predict_observed(
@@ -262,7 +271,7 @@ impl Predict for Session {
         inputs: &Features,
         observer: Observer<'_>,
     ) -> Result<Features, PredictError> {
-        self.run(inputs, Some(observer), None)
+        self.with_own_state(|session, state| session.go(inputs, Some(state), Some(observer), None))
     }
 }
 

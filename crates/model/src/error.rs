@@ -42,6 +42,29 @@ pub enum PredictError {
         /// What is wrong.
         message: String,
     },
+    /// A state is missing, or is not that of the model.
+    State {
+        /// Its name.
+        name: String,
+        /// What is wrong.
+        message: String,
+    },
+    /// Loops ran longer than allowed.
+    StepLimit {
+        /// Name of the loop that was running.
+        name: String,
+        /// Iterations allowed over all loops of a prediction.
+        limit: u64,
+    },
+    /// A tensor, or all of them together, would take more memory than allowed or than there is.
+    Memory {
+        /// What asked for it: an op and its name, or a part of the engine.
+        place: String,
+        /// Bytes that it needs; `u64::MAX` when the number is larger.
+        needed: u64,
+        /// Bytes allowed.
+        limit: u64,
+    },
     /// The model cannot be prepared.
     Load(String),
 }
@@ -66,6 +89,15 @@ impl fmt::Display for PredictError {
                 shape(expected_shape)
             ),
             PredictError::Op { kind, name, message } => write!(f, "op {kind} \"{name}\": {message}"),
+            PredictError::State { name, message } => write!(f, "state `{name}` {message}"),
+            PredictError::StepLimit { name, limit } => write!(
+                f,
+                "while_loop \"{name}\": more than {limit} iterations; allow more, or look at its condition"
+            ),
+            PredictError::Memory { place, needed, limit } => write!(
+                f,
+                "{place} needs {needed} bytes, but {limit} are allowed; give smaller inputs or allow more"
+            ),
             PredictError::Load(message) => f.write_str(message),
         }
     }

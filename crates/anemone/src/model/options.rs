@@ -100,6 +100,6 @@ impl LoadOptions {
 
     /// What the engine takes of it.
     pub(crate) fn engine(&self) -> anemone_exec::Options {
-        anemone_exec::Options { threads: self.threads, precision: self.precision }
+        anemone_exec::Options { threads: self.threads, precision: self.precision, ..Default::default() }
     }
 }

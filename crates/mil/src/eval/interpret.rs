@@ -139,12 +139,7 @@ impl Run<'_, '_, '_> {
         for arg in &site.op.args {
             values.push(arg.values.iter().map(|&v| self.value(v)).collect::<Result<Vec<_>, Fault>>()?);
         }
-        if is_fixed(self.function, site.op) {
-            return site.def.evaluate(&EvalSite { site: *site, values: &values });
-        }
-        let (function, id) = refined(self.function, site.op, &values)?;
-        let site = Site::new(&function, function.op(id))?;
-        site.def.evaluate(&EvalSite { site, values: &values })
+        evaluate(site.function, site.op, &values)
     }
 
     fn cond(&mut self, op: &Op) -> Result<Vec<Literal>, EvalError> {
@@ -258,6 +253,22 @@ fn fits(declared: &Type, actual: &Type) -> bool {
 
 fn blocks_missing(op: &Op) -> Fault {
     Fault::new(format!("has {} nested blocks, but must have 2", op.blocks.len()))
+}
+
+/// Evaluates one op without effects and without nested blocks on the given operands, in the order of its arguments.
+///
+/// Where types of the function leave dims open, the op is inferred again with the operands at hand.
+///
+/// # Errors
+/// When the op is foreign, needs the function around it, or refuses its operands.
+pub fn evaluate(function: &Function, op: &Op, values: &[Vec<Literal>]) -> Result<Vec<Literal>, Fault> {
+    if is_fixed(function, op) {
+        let site = Site::new(function, op)?;
+        return site.def.evaluate(&EvalSite { site, values });
+    }
+    let (function, id) = refined(function, op, values)?;
+    let site = Site::new(&function, function.op(id))?;
+    site.def.evaluate(&EvalSite { site, values })
 }
 
 /// True when the types of all operands and results are fixed.

@@ -8,5 +8,5 @@ mod lifetime;
 mod site;
 
 pub use error::EvalError;
-pub use interpret::{DEFAULT_MAX_STEPS, Observer, Options, run};
+pub use interpret::{DEFAULT_MAX_STEPS, Observer, Options, evaluate, run};
 pub use site::{EvalFn, EvalSite};

@@ -39,7 +39,7 @@ pub fn session(program: &Program, threads: usize) -> Result<Session, String> {
     let function = verified.function(None).ok_or("no function")?;
     let mut session =
         Session::new(function, &Options { threads, ..Options::default() }).map_err(|e| e.to_string())?;
-    session.prepare();
+    session.prepare().map_err(|e| e.to_string())?;
     Ok(session)
 }
 

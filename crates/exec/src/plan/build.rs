@@ -1,0 +1,340 @@
+//! The making of plans.
+
+use super::control::{Loop, Nested};
+use super::dynamic::Dynamic;
+use super::{Place, Plan, Step, Work, buffer, fault, in_arena, len_of};
+use crate::arena::{Arena, Lifetime, place};
+use crate::lower::{self, Kernel, Lowered, constant_tensor};
+use crate::pool::Pool;
+use crate::{Options, memory};
+use anemone_mil::{BlockId, DType, Function, OpId, Type, Uses, ValueId};
+use anemone_model::PredictError;
+use std::collections::HashMap;
+
+impl Plan {
+    /// Lowers a function; `fuse` lets an activation become part of the op before it.
+    ///
+    /// # Errors
+    /// When a tensor, or all of them, would take more memory than allowed.
+    pub(crate) fn new(
+        function: Function,
+        fuse: bool,
+        pool: &Pool,
+        options: &Options,
+    ) -> Result<Plan, PredictError> {
+        Plan::planned(function, Way { fuse, alone: false }, pool, options)
+    }
+
+    /// A function of a single op; where the shapes of its results are unknown, the reference evaluation decides.
+    pub(super) fn of_one(function: Function, pool: &Pool, options: &Options) -> Result<Plan, PredictError> {
+        Plan::planned(function, Way { fuse: false, alone: true }, pool, options)
+    }
+
+    fn planned(function: Function, way: Way, pool: &Pool, options: &Options) -> Result<Plan, PredictError> {
+        let mut planner = Planner::new(&function, way, pool, options);
+        planner.block(function.body())?;
+        planner.keep(function.outputs());
+        let Planner { steps, places, lifetimes, constants, held, .. } = planner;
+        let (spans, total) = place(&lifetimes);
+        let held = vec![None; held];
+        let arena = Arena::new(total, options.memory_limit)?;
+        Ok(Plan { function, steps, places, spans, constants, held, arena, options: *options })
+    }
+}
+
+/// How to plan.
+#[derive(Clone, Copy)]
+struct Way {
+    /// An activation may become part of the op before it.
+    fuse: bool,
+    /// The function has a single op and was made to run it.
+    alone: bool,
+}
+
+/// Collects steps and lifetimes while it walks the ops.
+struct Planner<'f> {
+    function: &'f Function,
+    pool: &'f Pool,
+    options: &'f Options,
+    uses: Uses,
+    way: Way,
+    /// Ops that became part of the op before them.
+    absorbed: Vec<OpId>,
+    steps: Vec<Step>,
+    places: HashMap<ValueId, Place>,
+    lifetimes: Vec<Lifetime>,
+    constants: Vec<Vec<f32>>,
+    held: usize,
+}
+
+impl<'f> Planner<'f> {
+    fn new(function: &'f Function, way: Way, pool: &'f Pool, options: &'f Options) -> Planner<'f> {
+        let mut planner = Planner {
+            function,
+            pool,
+            options,
+            uses: Uses::of(function),
+            way,
+            absorbed: Vec::new(),
+            steps: Vec::new(),
+            places: HashMap::new(),
+            lifetimes: Vec::new(),
+            constants: Vec::new(),
+            held: 0,
+        };
+        let is_state = |v: &&ValueId| matches!(function.value(**v).ty, Type::State(_));
+        for &v in function.inputs.iter().filter(|v| !is_state(v)) {
+            planner.define(v);
+        }
+        planner
+    }
+
+    fn ty(&self, v: ValueId) -> &'f Type {
+        &self.function.value(v).ty
+    }
+
+    /// Gives a value its place, alive from the step that is being made.
+    fn define(&mut self, v: ValueId) -> Place {
+        let place = if in_arena(self.ty(v)) {
+            Place::Buffer(self.buffer(len_of(self.function, v)))
+        } else {
+            self.new_held()
+        };
+        self.places.insert(v, place);
+        place
+    }
+
+    fn new_held(&mut self) -> Place {
+        self.held += 1;
+        Place::Held(self.held - 1)
+    }
+
+    fn buffer(&mut self, len: usize) -> usize {
+        let now = self.steps.len();
+        self.lifetimes.push(Lifetime { len, first: now, last: now });
+        self.lifetimes.len() - 1
+    }
+
+    /// The place of an operand, which stays alive up to the step that is being made.
+    fn read(&mut self, v: ValueId) -> Option<Place> {
+        if let Some(&place) = self.places.get(&v) {
+            if let Place::Buffer(b) = place {
+                self.lifetimes[b].last = self.steps.len();
+            }
+            return Some(place);
+        }
+        let tensor = constant_tensor(self.function, v)?;
+        self.constants.push(tensor.to_f32s());
+        let place = Place::Constant(self.constants.len() - 1);
+        self.places.insert(v, place);
+        Some(place)
+    }
+
+    /// Keeps computed values alive up to the step that is being made.
+    fn keep(&mut self, values: &[ValueId]) {
+        for v in values {
+            if self.places.contains_key(v) {
+                self.read(*v);
+            }
+        }
+    }
+
+    fn block(&mut self, block: BlockId) -> Result<(), PredictError> {
+        let ops = &self.function.block(block).ops;
+        for &id in ops {
+            if !self.absorbed.contains(&id) {
+                self.check_size(id)?;
+                self.add(id, ops)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses an op with a result that is larger than all memory allowed.
+    fn check_size(&self, id: OpId) -> Result<(), PredictError> {
+        let op = self.function.op(id);
+        for &v in &op.outputs {
+            let Some(t) = self.ty(v).tensor() else { continue };
+            let Some(shape) = t.known_shape() else { continue };
+            let width = t.dtype.bits().div_ceil(8).max(1);
+            let place =
+                || format!("result `{}` of {} \"{}\"", self.function.value(v).name, op.kind.name(), op.name);
+            memory::allowed(&shape, width, self.options.memory_limit, place)?;
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, id: OpId, around: &[OpId]) -> Result<(), PredictError> {
+        let op = self.function.op(id);
+        match op.kind.name() {
+            "cond" => return self.cond(id),
+            "while_loop" => return self.while_loop(id),
+            "read_state" => {
+                self.plain(id, Work::ReadState);
+                return Ok(());
+            }
+            "write_state" | "coreml_update_state" => {
+                self.plain(id, Work::WriteState);
+                return Ok(());
+            }
+            _ => {}
+        }
+        let open = |v: ValueId| self.ty(v).tensor().is_some_and(|t| t.known_shape().is_none());
+        if !self.way.alone && (op.operands().any(open) || op.outputs.iter().copied().any(open)) {
+            self.plain(id, Work::Dynamic(Dynamic::default()));
+            return Ok(());
+        }
+        let arena_only = op.outputs.iter().all(|&v| in_arena(self.ty(v)));
+        let lowered = if arena_only { self.lower(id, around) } else { None };
+        match lowered {
+            Some((Lowered::Alias(x), _)) => self.alias(id, x),
+            Some((Lowered::Kernel { kernel, reads }, last)) => self.kernel(id, last, kernel, &reads),
+            None => self.plain(id, Work::Reference),
+        }
+        Ok(())
+    }
+
+    /// Lowers an op together with the activation after it, where that is possible; also says whose results it makes.
+    fn lower(&mut self, id: OpId, around: &[OpId]) -> Option<(Lowered, OpId)> {
+        if self.way.fuse
+            && let Some(next) = lower::fusable(self.function, &self.uses, id)
+            && around.contains(&next)
+            && let Some(lowered) = lower::lower(self.function, id, Some(next), self.pool)
+        {
+            self.absorbed.push(next);
+            return Some((lowered, next));
+        }
+        lower::lower(self.function, id, None, self.pool).map(|l| (l, id))
+    }
+
+    /// The result is the operand under another shape.
+    fn alias(&mut self, id: OpId, x: ValueId) {
+        let Some(&result) = self.function.op(id).outputs.first() else { return };
+        match self.read(x) {
+            Some(place @ Place::Buffer(_)) => {
+                self.places.insert(result, place);
+                let work = Work::Kernel(Box::new(lower::Nothing));
+                let results = vec![(result, place)];
+                self.push(Step { results, ..Step::new(id, work) });
+            }
+            _ => self.plain(id, Work::Reference),
+        }
+    }
+
+    fn push(&mut self, step: Step) {
+        self.steps.push(Step { next: self.steps.len() + 1, ..step });
+    }
+
+    fn kernel(&mut self, id: OpId, last: OpId, kernel: Box<dyn Kernel>, reads: &[ValueId]) {
+        let places: Option<Vec<Place>> = reads.iter().map(|&v| self.read(v)).collect();
+        let Some(reads) = places else {
+            self.absorbed.retain(|&op| op != last);
+            return self.plain(id, Work::Reference);
+        };
+        let outputs = self.function.op(last).outputs.clone();
+        let results: Vec<(ValueId, Place)> = outputs.iter().map(|&v| (v, self.define(v))).collect();
+        let writes: Vec<usize> = results.iter().filter_map(|(_, p)| buffer(*p)).collect();
+        let is_f16 = |v: ValueId| self.ty(v).tensor().is_some_and(|t| t.dtype == DType::F16);
+        let rounds = kernel.rounds_after();
+        let rounded =
+            results.iter().filter(|(v, _)| rounds && is_f16(*v)).filter_map(|(_, p)| buffer(*p)).collect();
+        let wanted = kernel.scratch(self.pool);
+        let scratch = (wanted > 0).then(|| self.buffer(wanted));
+        let work = Work::Kernel(kernel);
+        self.push(Step { reads, writes, scratch, results, rounded, ..Step::new(id, work) });
+    }
+
+    /// A step that finds its operands and the places of its results by their values.
+    fn plain(&mut self, id: OpId, work: Work) {
+        let op = self.function.op(id);
+        let operands: Vec<ValueId> = op.operands().collect();
+        self.keep(&operands);
+        let results = op.outputs.iter().map(|&v| (v, self.define(v))).collect();
+        self.push(Step { results, ..Step::new(id, work) });
+    }
+
+    /// The nested blocks of an op, which must be two, with `inputs` as places of what they take.
+    fn two_blocks(&self, id: OpId) -> Result<[BlockId; 2], PredictError> {
+        let blocks = &self.function.op(id).blocks;
+        let count = blocks.len();
+        let wrong = || fault(self.function, id, format!("has {count} nested blocks, but must have 2"));
+        blocks.as_slice().try_into().map_err(|_| wrong())
+    }
+
+    fn nested(&mut self, block: BlockId) -> Result<Nested, PredictError> {
+        let start = self.steps.len();
+        self.block(block)?;
+        let outputs = self.function.block(block).outputs.clone();
+        self.keep(&outputs);
+        Ok(Nested { steps: start..self.steps.len(), outputs })
+    }
+
+    fn cond(&mut self, id: OpId) -> Result<(), PredictError> {
+        let [yes, no] = self.two_blocks(id)?;
+        let at = self.steps.len();
+        self.plain(id, Work::Reference);
+        let branches = [self.nested(yes)?, self.nested(no)?];
+        self.steps[at].work = Work::Cond(branches);
+        self.close(at);
+        Ok(())
+    }
+
+    fn while_loop(&mut self, id: OpId) -> Result<(), PredictError> {
+        let [condition, body] = self.two_blocks(id)?;
+        let (at, around) = (self.steps.len(), self.lifetimes.len());
+        let start = self.function.op(id).values("loop_vars").to_vec();
+        self.plain(id, Work::Reference);
+        self.variables(id, condition, body);
+        let (condition, body) = (self.nested(condition)?, self.nested(body)?);
+        self.steps[at].work = Work::While(Loop { condition, body, start });
+        // What the blocks read from outside must last until the last round.
+        let end = self.steps.len();
+        let inside = |l: &&mut Lifetime| l.last >= at;
+        self.lifetimes[..around].iter_mut().filter(inside).for_each(|l| l.last = end);
+        self.close(at);
+        Ok(())
+    }
+
+    /// Puts the loop variables, under their names in both blocks, into the places of the loop's results.
+    fn variables(&mut self, id: OpId, condition: BlockId, body: BlockId) {
+        let results = self.function.op(id).outputs.clone();
+        let inputs = |block| self.function.block(block).inputs.clone();
+        for (i, &result) in results.iter().enumerate() {
+            let names: Vec<ValueId> =
+                [condition, body].into_iter().filter_map(|b| inputs(b).get(i).copied()).collect();
+            let same = names.iter().all(|&v| self.ty(v) == self.ty(result));
+            if !same {
+                let place = self.new_held();
+                self.places.insert(result, place);
+            }
+            let Some(&place) = self.places.get(&result) else { continue };
+            for v in names {
+                self.places.insert(v, place);
+            }
+        }
+    }
+
+    /// Ends a step with nested blocks: its results outlive them.
+    fn close(&mut self, at: usize) {
+        self.steps[at].next = self.steps.len();
+        let results = self.steps[at].results.clone();
+        let outputs: Vec<ValueId> = results.iter().map(|(v, _)| *v).collect();
+        self.keep(&outputs);
+    }
+}
+
+impl Step {
+    /// A step that reads and writes nothing yet.
+    fn new(op: OpId, work: Work) -> Step {
+        Step {
+            op,
+            work,
+            reads: Vec::new(),
+            writes: Vec::new(),
+            scratch: None,
+            results: Vec::new(),
+            rounded: Vec::new(),
+            next: 0,
+        }
+    }
+}
