@@ -24,24 +24,46 @@ pub(crate) fn take(
 ) -> Result<Features, Error> {
     known(ports, given)?;
     let mut taken = Features::new();
-    let mut missing: Vec<String> = Vec::new();
+    let mut missing = Vec::new();
     for port in ports {
         let described = interface.inputs.iter().find(|f| f.name == port.name);
         match given.find(&port.name) {
             Some(feature) => taken.insert(port.name.as_str(), take_one(described, port, feature)?),
             None => match described.map(|d| left_out(d, port)).transpose()?.flatten() {
                 Some(default) => taken.insert(port.name.as_str(), default),
-                None => missing.push(format!("`{}` ({})", port.name, type_of(described, port))),
+                None => missing.push(port),
             },
         }
     }
-    if missing.is_empty() {
-        return Ok(taken);
-    }
+    if missing.is_empty() { Ok(taken) } else { Err(absent(interface, &missing, given)) }
+}
+
+/// Refuses names that the model does not have, and inputs that are missing.
+///
+/// # Errors
+/// In both cases; the error lists all missing inputs with their types.
+pub(crate) fn check_names(
+    interface: &FunctionInterface,
+    ports: &[Port],
+    given: &Features,
+) -> Result<(), Error> {
+    known(ports, given)?;
+    let optional = |p: &&Port| interface.inputs.iter().any(|f| f.name == p.name && f.optional);
+    let missing = ports.iter().filter(|p| given.find(&p.name).is_none() && !optional(p));
+    let missing: Vec<&Port> = missing.collect();
+    if missing.is_empty() { Ok(()) } else { Err(absent(interface, &missing, given)) }
+}
+
+fn absent(interface: &FunctionInterface, missing: &[&Port], given: &Features) -> Error {
+    let one = |p: &&Port| {
+        let described = interface.inputs.iter().find(|f| f.name == p.name);
+        format!("`{}` ({})", p.name, type_of(described, p))
+    };
+    let missing: Vec<String> = missing.iter().map(one).collect();
     let names: Vec<&str> = given.iter().map(|(n, _)| n).collect();
     let (what, verb) = if missing.len() == 1 { ("input", "is") } else { ("inputs", "are") };
     let what = format!("{what} {} {verb} missing; given are {names:?}", missing.join(", "));
-    Err(Error::new(what).of_kind(ErrorKind::MissingInput))
+    Error::new(what).of_kind(ErrorKind::MissingInput)
 }
 
 /// Refuses names that the function does not have.

@@ -1,8 +1,8 @@
 //! Opens whatever holds a program: a package, a compiled model, or MIL text.
 
-use crate::{Error, ErrorKind, files};
+use crate::{Error, ErrorKind, files, nearest};
 use anemone_mil::{Level, Program, VerifiedFunction};
-use anemone_package::{Kept, Package};
+use anemone_package::{Kept, Package, Pipeline, Runnable};
 use std::path::Path;
 
 /// What kind of file or folder a program was read from.
@@ -72,14 +72,7 @@ impl Opened {
     /// # Errors
     /// When the program is faulty (all faults are listed), or there is no such function.
     pub fn verified(&self, name: Option<&str>) -> Result<VerifiedFunction<'_>, Error> {
-        let verified = anemone_mil::verify(&self.program, Level::Imported).map_err(|faults| {
-            let what = format!("the program has {} faults:\n{faults}", faults.count());
-            Error::new(what).of_kind(ErrorKind::Malformed)
-        })?;
-        self.function(name)?;
-        verified
-            .function(name)
-            .ok_or_else(|| Error::new("has no function").of_kind(ErrorKind::UnknownFunction))
+        verified(&self.program, name)
     }
 
     /// The function of that name, or the default one.
@@ -87,14 +80,55 @@ impl Opened {
     /// # Errors
     /// When there is no such function.
     pub fn function(&self, name: Option<&str>) -> Result<&anemone_mil::Function, Error> {
-        let found = match name {
-            Some(name) => self.program.function(name),
-            None => self.program.default_function(),
-        };
-        let names: Vec<&str> = self.program.functions.iter().map(|f| &*f.name).collect();
-        found.ok_or_else(|| {
-            let what = format!("has no function {:?}; its functions are {names:?}", name.unwrap_or("main"));
-            Error::new(what).of_kind(ErrorKind::UnknownFunction)
-        })
+        function(&self.program, name)
     }
+}
+
+/// What a model is loaded from.
+#[derive(Debug)]
+pub(crate) enum Loadable {
+    Program(Box<Opened>),
+    Pipeline(Box<Pipeline>),
+}
+
+/// Opens whatever runs: what [`open`] opens, and packages with a pipeline.
+pub(crate) fn open_loadable(path: &Path) -> Result<Loadable, Error> {
+    if !(path.is_dir() && path.join("Manifest.json").exists()) {
+        return open(path).map(|o| Loadable::Program(Box::new(o)));
+    }
+    let read = anemone_package::read_runnable(&files::Folder::open(path)?);
+    Ok(match read.map_err(|e| Error::from(e).at(path))? {
+        Runnable::Pipeline(pipeline) => Loadable::Pipeline(pipeline),
+        Runnable::Program(package) => {
+            let Package { program, kept, notes } = *package;
+            Loadable::Program(Box::new(Opened { container: Container::Package, program, kept, notes }))
+        }
+    })
+}
+
+/// As [`Opened::verified`].
+pub(crate) fn verified<'a>(program: &'a Program, name: Option<&str>) -> Result<VerifiedFunction<'a>, Error> {
+    let faulty = |faults: anemone_mil::Diagnostics| {
+        let what = format!("the program has {} faults:\n{faults}", faults.count());
+        Error::new(what).of_kind(ErrorKind::Malformed)
+    };
+    let verified = anemone_mil::verify(program, Level::Imported).map_err(faulty)?;
+    function(program, name)?;
+    verified.function(name).ok_or_else(|| Error::new("has no function").of_kind(ErrorKind::UnknownFunction))
+}
+
+fn function<'a>(program: &'a Program, name: Option<&str>) -> Result<&'a anemone_mil::Function, Error> {
+    let found = match name {
+        Some(name) => program.function(name),
+        None => program.default_function(),
+    };
+    found.ok_or_else(|| no_function(name, program.functions.iter().map(|f| &*f.name)))
+}
+
+/// The error that names the functions there are.
+pub(crate) fn no_function<'a>(name: Option<&str>, known: impl Iterator<Item = &'a str>) -> Error {
+    let (name, known) = (name.unwrap_or("main"), known.collect::<Vec<&str>>());
+    let hint = nearest::hint(name, known.iter().copied());
+    Error::new(format!("has no function {name:?}; its functions are {known:?}{hint}"))
+        .of_kind(ErrorKind::UnknownFunction)
 }

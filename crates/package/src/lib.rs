@@ -27,7 +27,7 @@ pub use compiled::read_compiled;
 pub use container::Kept;
 pub use error::{Error, ErrorKind};
 pub use interface::{Overview, Stage};
-pub use read::{Package, model_overview, overview, read};
+pub use read::{Package, Pipeline, PipelineStage, Runnable, model_overview, overview, read, read_runnable};
 pub use source::{Files, Sink, Source};
 pub use summary::{Encoding, FunctionSummary, Summary, WeightGroup, summary};
 pub use write::{Written, write};

@@ -9,6 +9,7 @@ const SCRIPTS: &[(&str, &str, &[&str], Option<&str>)] = &[
     ("ops", "crates/xtask/python/dump_ops.py", &["corpus/mil-ops.json"], None),
     ("op-vectors", "crates/xtask/python/record_op_vectors.py", &[], Some("corpus/mil-op-vectors.json")),
     ("packages", "corpus/packages/describe.py", &[], None),
+    ("interfaces", "corpus/interfaces/make.py", &[], None),
     ("arrays", "corpus/arrays/make.py", &[], None),
     ("onnx", "corpus/onnx/make.py", &[], None),
     ("import-cases", "crates/xtask/python/record_import_cases.py", &[], None),

@@ -1,6 +1,6 @@
 //! Functions with states, through the reference evaluation.
 
-use super::State;
+use super::state::Memory;
 use crate::{Error, ErrorKind};
 use anemone_mil::eval::{self, EvalError};
 use anemone_mil::{Function, Literal, Name, Type};
@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 pub(super) fn run(
     function: &Function,
     inputs: &Features,
-    state: &mut State,
+    memory: &mut Memory,
     max_steps: u64,
 ) -> Result<Features, Error> {
     let mut named: BTreeMap<Name, Literal> = BTreeMap::new();
@@ -22,10 +22,10 @@ pub(super) fn run(
         let tensor = if scalar { tensor.reshaped([]).map_err(Error::from_cause)? } else { tensor };
         named.insert(value.name.clone(), tensor.into());
     }
-    let mut states = state.tensors.clone();
+    let mut states = memory.clone();
     let mut options = eval::Options { max_steps, ..eval::Options::default() };
     let mut results = eval::run(function, &named, &mut states, &mut options).map_err(failed)?;
-    state.tensors = states;
+    *memory = states;
     let names = function.outputs().iter().map(|&v| function.value(v).name.clone());
     Ok(names.filter_map(|n| Some((n.to_string(), feature(results.remove(&n)?)))).collect())
 }

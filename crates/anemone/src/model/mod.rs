@@ -1,17 +1,20 @@
 //! Models that are loaded and ready to predict.
 
+mod chain;
 mod interpret;
 mod options;
+mod stage;
 mod state;
 
 pub use options::{DEFAULT_MAX_BYTES, DEFAULT_PLANS, LoadOptions};
 pub use state::State;
 
-use crate::{Error, ErrorKind, Opened, features};
-use anemone_exec::Session;
-use anemone_mil::Function;
+use crate::open::{Loadable, no_function};
+use crate::{Error, ErrorKind, features};
 use anemone_mil::interface::{self, FunctionInterface};
-use anemone_model::{Features, Port, Predict};
+use anemone_model::{Features, Port};
+use anemone_package::{Pipeline, PipelineStage};
+use stage::Stage;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -29,14 +32,13 @@ use std::sync::Arc;
 /// ```
 #[derive(Debug)]
 pub struct Model {
-    opened: Arc<Opened>,
+    source: Arc<Loadable>,
     options: LoadOptions,
+    /// What the whole takes and gives.
     interface: FunctionInterface,
-    session: Session,
-    /// The function, where it has states.
-    stateful: Option<Function>,
-    /// What a new state is.
-    zeros: State,
+    ports: Vec<Port>,
+    /// The programs with their names: one, or those of a pipeline in order.
+    stages: Vec<(String, Stage)>,
 }
 
 impl Model {
@@ -53,19 +55,29 @@ impl Model {
         LoadOptions::default()
     }
 
-    fn of(opened: Opened, options: LoadOptions) -> Result<Model, Error> {
-        Model::shared(Arc::new(opened), options)
+    fn of(source: Loadable, options: LoadOptions) -> Result<Model, Error> {
+        Model::shared(Arc::new(source), options)
     }
 
-    fn shared(opened: Arc<Opened>, options: LoadOptions) -> Result<Model, Error> {
-        let verified = opened.verified(options.function.as_deref())?;
-        let function = verified.function();
-        check_known(function)?;
-        let zeros = State::zeros(function)?;
-        let session = Session::new(verified, &options.engine())?;
-        let interface = opened.program.interface.function(&function.name).cloned();
-        let stateful = (zeros.names().count() > 0).then(|| function.clone());
-        Ok(Model { interface: interface.unwrap_or_default(), session, stateful, zeros, options, opened })
+    fn shared(source: Arc<Loadable>, options: LoadOptions) -> Result<Model, Error> {
+        let function = options.function.as_deref();
+        let (interface, ports, stages) = match &*source {
+            Loadable::Program(opened) => {
+                let stage = Stage::load(&opened.program, function, &options)?;
+                (stage.interface.clone(), stage.ports().to_vec(), vec![(String::new(), stage)])
+            }
+            Loadable::Pipeline(pipeline) => {
+                let described = &pipeline.interface.functions;
+                let found = described.iter().find(|f| function.is_none_or(|name| f.name == name));
+                let names = described.iter().map(|f| f.name.as_str());
+                let interface = found.ok_or_else(|| no_function(function, names))?.clone();
+                let stages = pipeline_stages(pipeline, &options)?;
+                chain::check(&interface, &stages)?;
+                let ports = chain::ports(&interface, &stages);
+                (interface, ports, stages)
+            }
+        };
+        Ok(Model { source, options, interface, ports, stages })
     }
 
     /// Another function of the same package, loaded with the same options; the weight file is mapped once.
@@ -73,14 +85,28 @@ impl Model {
     /// # Errors
     /// When there is no such function; the error lists those there are.
     pub fn function(&self, name: &str) -> Result<Model, Error> {
-        Model::shared(self.opened.clone(), self.options.clone().function(name))
+        Model::shared(self.source.clone(), self.options.clone().function(name))
     }
 
     /// Names of the package's functions, the default one first.
     pub fn functions(&self) -> Vec<&str> {
-        let default = self.opened.program.default_function().map(|f| &*f.name);
-        let others = self.opened.program.functions.iter().map(|f| &*f.name).filter(|n| Some(*n) != default);
-        default.into_iter().chain(others).collect()
+        match &*self.source {
+            Loadable::Pipeline(pipeline) => pipeline.interface.functions.iter().map(|f| &*f.name).collect(),
+            Loadable::Program(opened) => {
+                let program = &opened.program;
+                let default = program.default_function().map(|f| &*f.name);
+                let others = program.functions.iter().map(|f| &*f.name).filter(|n| Some(*n) != default);
+                default.into_iter().chain(others).collect()
+            }
+        }
+    }
+
+    /// Names of the programs of a pipeline, in order; empty for everything else.
+    pub fn stages(&self) -> Vec<&str> {
+        match &*self.source {
+            Loadable::Pipeline(_) => self.stages.iter().map(|(name, _)| name.as_str()).collect(),
+            Loadable::Program(_) => Vec::new(),
+        }
     }
 
     /// Name of the function that this is.
@@ -111,22 +137,17 @@ impl Model {
 
     /// True when predictions need a [`State`].
     pub fn is_stateful(&self) -> bool {
-        self.stateful.is_some()
+        self.new_state().names().next().is_some()
     }
 
     /// Tensors that the function takes, which are planes for pictures and may have free extents.
     pub(crate) fn ports(&self) -> &[Port] {
-        self.session.inputs()
-    }
-
-    /// The engine behind it, which takes and gives the tensors of the function: planes for pictures, and every input.
-    pub fn engine(&mut self) -> &mut dyn Predict {
-        &mut self.session
+        &self.ports
     }
 
     /// A state of zeros.
     pub fn new_state(&self) -> State {
-        self.zeros.clone()
+        State { stages: self.stages.iter().map(|(_, s)| s.new_memory()).collect() }
     }
 
     /// One prediction of a function without states.
@@ -139,14 +160,13 @@ impl Model {
     /// When an input is missing, unknown, or of a type or shape that the model does not allow, when the function has
     /// states, or an op cannot be computed.
     pub fn predict(&mut self, inputs: &Features) -> Result<Features, Error> {
-        if self.is_stateful() {
-            let names: Vec<&str> = self.zeros.names().collect();
-            let what = format!("the function has states {names:?}; make a state with new_state and give it");
-            return Err(Error::new(what).of_kind(ErrorKind::MissingState));
+        let mut state = self.new_state();
+        if state.names().next().is_none() {
+            return self.predict_with_state(inputs, &mut state);
         }
-        let taken = features::take(&self.interface, self.session.inputs(), inputs)?;
-        let computed = self.session.predict(&taken)?;
-        Ok(features::give(&self.interface, computed))
+        let names: Vec<&str> = state.names().collect();
+        let what = format!("the function has states {names:?}; make a state with new_state and give it");
+        Err(Error::new(what).of_kind(ErrorKind::MissingState))
     }
 
     /// One prediction that reads and changes a state; functions without states take one, too, and leave it alone.
@@ -154,11 +174,21 @@ impl Model {
     /// # Errors
     /// As [`Model::predict`], and when the state was made by another model.
     pub fn predict_with_state(&mut self, inputs: &Features, state: &mut State) -> Result<Features, Error> {
-        state.check_like(&self.zeros)?;
-        let Some(function) = &self.stateful else { return self.predict(inputs) };
-        let taken = features::take(&self.interface, self.session.inputs(), inputs)?;
-        let computed = interpret::run(function, &taken, state, self.options.max_steps)?;
-        Ok(features::give(&self.interface, computed))
+        state.check_like(&self.new_state())?;
+        if let ([(_, only)], [memory], Loadable::Program(_)) =
+            (self.stages.as_mut_slice(), state.stages.as_mut_slice(), &*self.source)
+        {
+            return only.predict(inputs, memory, &self.options);
+        }
+        features::check_names(&self.interface, &self.ports, inputs)?;
+        let mut at_hand = inputs.clone();
+        for (at, ((name, stage), memory)) in self.stages.iter_mut().zip(&mut state.stages).enumerate() {
+            let taken = chain::wanted(stage, &at_hand);
+            let made = stage.predict(&taken, memory, &self.options);
+            let made = made.map_err(|e| e.within(&chain::place(at, name)))?;
+            made.iter().for_each(|(n, f)| at_hand.insert(n, f.clone()));
+        }
+        Ok(chain::handed_out(&self.interface, &at_hand))
     }
 
     /// Predictions that have nothing to do with each other, in order; a stateful function starts each with zeros.
@@ -174,18 +204,10 @@ impl Model {
     }
 }
 
-/// Every op must be one that the op table has.
-fn check_known(function: &Function) -> Result<(), Error> {
-    let mut foreign: Vec<&str> = Vec::new();
-    for (_, id) in function.walk() {
-        let kind = &function.op(id).kind;
-        if kind.def().is_none() && !foreign.contains(&kind.name()) {
-            foreign.push(kind.name());
-        }
-    }
-    if foreign.is_empty() {
-        return Ok(());
-    }
-    let what = format!("ops {foreign:?} are not in the op table and cannot be executed");
-    Err(Error::new(what).of_kind(ErrorKind::Unsupported))
+fn pipeline_stages(pipeline: &Pipeline, options: &LoadOptions) -> Result<Vec<(String, Stage)>, Error> {
+    let one = |(at, stage): (usize, &PipelineStage)| {
+        let loaded = Stage::load(&stage.program, None, options);
+        Ok((stage.name.clone(), loaded.map_err(|e| e.within(&chain::place(at, &stage.name)))?))
+    };
+    pipeline.stages.iter().enumerate().map(one).collect()
 }

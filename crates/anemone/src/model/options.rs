@@ -1,6 +1,7 @@
 //! How a model is loaded.
 
 use super::Model;
+use crate::open::{Loadable, open_loadable};
 use crate::{Error, Opened};
 use anemone_exec::Precision;
 use anemone_mil::eval;
@@ -86,8 +87,8 @@ impl LoadOptions {
     /// When nothing that can be run is at `path`, it is faulty or has no such function.
     pub fn load(self, path: impl AsRef<Path>) -> Result<Model, Error> {
         let path = path.as_ref();
-        let opened = crate::open(path)?;
-        Model::of(opened, self).map_err(|e| e.at(path))
+        let loadable = open_loadable(path)?;
+        Model::of(loadable, self).map_err(|e| e.at(path))
     }
 
     /// Loads a model that is open already.
@@ -95,7 +96,7 @@ impl LoadOptions {
     /// # Errors
     /// When it is faulty or has no such function.
     pub fn load_opened(self, opened: Opened) -> Result<Model, Error> {
-        Model::of(opened, self)
+        Model::of(Loadable::Program(Box::new(opened)), self)
     }
 
     /// What the engine takes of it.

@@ -107,8 +107,11 @@ fn the_interface_of_other_model_types_is_shown_too() {
     assert_eq!(names(&seen["model"]["stages"], "name"), ["body", "head"]);
     text("bad/packages/pipeline.mlpackage");
     anemone(["show", "bad/packages/not-a-program.mlpackage"]).fails(&["neuralNetwork", "only ML programs"]);
-    anemone(["run", "bad/packages/pipeline.mlpackage", "--random", "1"])
-        .fails(&["pipeline", "only ML programs"]);
+    anemone(["run", "bad/packages/pipeline.mlpackage", "--random", "1"]).fails(&[
+        "stage 1 \"head\" of the pipeline",
+        "neuralNetwork",
+        "every stage is of type mlProgram",
+    ]);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod function;
 mod lost;
+mod pipeline;
 pub(crate) mod types;
 mod value;
 pub(crate) mod weights;
@@ -13,6 +14,8 @@ use anemone_formats::coreml::{self, ModelKind, mil};
 use anemone_mil::{Interface, Program};
 use anemone_tensor::Bytes;
 use weights::Weights;
+
+pub use pipeline::{Pipeline, PipelineStage};
 
 /// A package that was read.
 #[derive(Clone, Debug)]
@@ -33,7 +36,11 @@ pub struct Package {
 /// error names function, op and argument.
 pub fn read(source: &dyn Source) -> Result<Package, Error> {
     let container = Container::open(source)?;
-    let mut model = container.model()?;
+    let model = container.model()?;
+    package(&container, model)
+}
+
+fn package(container: &Container<'_>, mut model: coreml::Model) -> Result<Package, Error> {
     let interface = interface::interface(&model, only_function(&model));
     let message = match model.kind.take() {
         Some(ModelKind::MlProgram(program)) => program,
@@ -44,6 +51,28 @@ pub fn read(source: &dyn Source) -> Result<Package, Error> {
     let program = program(&message, interface, &mut weights, &mut notes)?;
     let kept = container.keep(model, &weights)?;
     Ok(Package { program, kept, notes })
+}
+
+/// What a package can hold that runs.
+#[derive(Clone, Debug)]
+pub enum Runnable {
+    /// An ML program.
+    Program(Box<Package>),
+    /// ML programs that run one after the other.
+    Pipeline(Box<Pipeline>),
+}
+
+/// Reads a package whose model is an ML program or a pipeline of ML programs.
+///
+/// # Errors
+/// As [`read`]; the error names the stage of a pipeline that is not an ML program, and its type.
+pub fn read_runnable(source: &dyn Source) -> Result<Runnable, Error> {
+    let container = Container::open(source)?;
+    let model = container.model()?;
+    if let Some(pipeline) = pipeline::read(&model, &mut container.weights())? {
+        return Ok(Runnable::Pipeline(Box::new(pipeline)));
+    }
+    package(&container, model).map(|p| Runnable::Program(Box::new(p)))
 }
 
 /// What the model of a package says of itself, whatever its type.

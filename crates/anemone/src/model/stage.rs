@@ -1,0 +1,72 @@
+//! One program of a model, loaded into the engine.
+
+use super::{LoadOptions, interpret, state::Memory};
+use crate::open::verified;
+use crate::{Error, ErrorKind, features};
+use anemone_exec::Session;
+use anemone_mil::interface::FunctionInterface;
+use anemone_mil::{Function, Program};
+use anemone_model::{Features, Port, Predict};
+
+/// One function of a program: the whole model, or one step of a pipeline.
+#[derive(Debug)]
+pub(super) struct Stage {
+    pub interface: FunctionInterface,
+    pub session: Session,
+    /// The function, where it has states.
+    stateful: Option<Function>,
+    /// What a new state of it is.
+    zeros: Memory,
+}
+
+impl Stage {
+    pub fn load(program: &Program, function: Option<&str>, options: &LoadOptions) -> Result<Stage, Error> {
+        let verified = verified(program, function)?;
+        let function = verified.function();
+        check_known(function)?;
+        let interface = program.interface.function(&function.name).cloned().unwrap_or_default();
+        let zeros = super::state::zeros(function)?;
+        let session = Session::new(verified, &options.engine())?;
+        let stateful = (!zeros.is_empty()).then(|| function.clone());
+        Ok(Stage { interface, session, stateful, zeros })
+    }
+
+    pub fn ports(&self) -> &[Port] {
+        self.session.inputs()
+    }
+
+    pub fn new_memory(&self) -> Memory {
+        self.zeros.clone()
+    }
+
+    /// One prediction on features as its interface describes them.
+    pub fn predict(
+        &mut self,
+        inputs: &Features,
+        memory: &mut Memory,
+        options: &LoadOptions,
+    ) -> Result<Features, Error> {
+        let taken = features::take(&self.interface, self.session.inputs(), inputs)?;
+        let computed = match &self.stateful {
+            Some(function) => interpret::run(function, &taken, memory, options.max_steps)?,
+            None => self.session.predict(&taken)?,
+        };
+        Ok(features::give(&self.interface, computed))
+    }
+}
+
+/// Every op must be one that the op table has.
+fn check_known(function: &Function) -> Result<(), Error> {
+    let mut foreign: Vec<&str> = Vec::new();
+    for (_, id) in function.walk() {
+        let kind = &function.op(id).kind;
+        if kind.def().is_none() && !foreign.contains(&kind.name()) {
+            foreign.push(kind.name());
+        }
+    }
+    if foreign.is_empty() {
+        return Ok(());
+    }
+    let what = format!("ops {foreign:?} are not in the op table and cannot be executed");
+    Err(Error::new(what).of_kind(ErrorKind::Unsupported))
+}

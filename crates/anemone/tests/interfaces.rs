@@ -1,0 +1,184 @@
+//! Models whose interfaces are out of the ordinary: pipelines, pictures of several sizes, flexible shapes, defaults.
+//!
+//! `corpus/interfaces/make.py` made them with coremltools, and worked the outputs out in NumPy.
+
+use anemone::{DictKey, ErrorKind, Feature, Features, Model, Tensor};
+use anemone_formats::safetensors::SafeTensors;
+use anemone_testkit::corpus;
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+
+fn folder(case: &str) -> PathBuf {
+    corpus::path("interfaces").join(case)
+}
+
+fn meta(case: &str) -> Value {
+    serde_json::from_slice(&std::fs::read(folder(case).join("meta.json")).unwrap()).unwrap()
+}
+
+fn arrays(path: &Path) -> Features {
+    if !path.exists() {
+        return Features::new();
+    }
+    let bytes = std::fs::read(path).unwrap();
+    SafeTensors::read(&bytes.into()).unwrap().tensors.into_iter().collect()
+}
+
+fn step(case: &str, what: &str, step: usize) -> Features {
+    let suffix = if step == 0 { String::new() } else { format!(".{step}") };
+    arrays(&folder(case).join(format!("{what}{suffix}.safetensors")))
+}
+
+fn load(case: &str) -> Model {
+    Model::options()
+        .threads(1)
+        .load(folder(case).join("model.mlpackage"))
+        .unwrap_or_else(|e| panic!("{case}: {e}"))
+}
+
+fn near(actual: &Tensor, expected: &Tensor, tolerance: &Value) -> bool {
+    let [atol, rtol] = ["atol", "rtol"].map(|k| tolerance[k].as_f64().unwrap());
+    let pairs = actual.to_f64s().into_iter().zip(expected.to_f64s());
+    actual.shape() == expected.shape()
+        && pairs.into_iter().all(|(a, e)| (a - e).abs() <= atol + rtol * e.abs())
+}
+
+/// Runs all steps of a case on one model and compares all there is to compare.
+fn holds(case: &str) {
+    let (meta, mut model) = (meta(case), load(case));
+    for at in 0..meta["steps"].as_u64().unwrap() as usize {
+        let found = model.predict(&step(case, "inputs", at)).unwrap_or_else(|e| panic!("{case} {at}: {e}"));
+        for (name, expected) in step(case, "expected", at).iter() {
+            let (actual, expected) = (found.tensor(name), expected.tensor().unwrap());
+            let same = actual.is_some_and(|a| near(a, expected, &meta["tolerance"]));
+            assert!(same, "{case} {at}: {name} is {actual:?}, but NumPy has {expected:?}");
+        }
+        for (name, label) in meta["labels"].as_object().into_iter().flatten() {
+            let expected =
+                label.as_i64().map_or_else(|| Feature::Text(label.as_str().unwrap().into()), Feature::Int);
+            assert_eq!(found.find(name), Some(&expected), "{case}");
+        }
+        for (name, entries) in meta["dicts"].as_object().into_iter().flatten() {
+            let Some(Feature::Dict(actual)) = found.find(name) else { panic!("{case}: no {name}") };
+            let expected = entries.as_array().unwrap();
+            assert_eq!(actual.len(), expected.len());
+            for ((key, p), entry) in actual.iter().zip(expected) {
+                let wanted = entry[0]
+                    .as_i64()
+                    .map_or_else(|| DictKey::Text(entry[0].as_str().unwrap().into()), DictKey::Int);
+                assert!(
+                    *key == wanted && (p - entry[1].as_f64().unwrap()).abs() < 1e-5,
+                    "{case}: {key:?} {p}"
+                );
+            }
+        }
+    }
+}
+
+/// Every shape that the interface does not allow is refused with the set of those that it does.
+fn refuses(case: &str, input: &str, allowed: &str) {
+    let (meta, mut model) = (meta(case), load(case));
+    let usual = step(case, "inputs", 0);
+    for shape in meta["refuses"].as_array().unwrap() {
+        let shape: Vec<usize> =
+            shape.as_array().unwrap().iter().map(|d| d.as_u64().unwrap() as usize).collect();
+        let mut inputs = usual.clone();
+        inputs.insert(input, Tensor::zeros(usual.tensor(input).unwrap().dtype(), shape.clone()).unwrap());
+        let error = model.predict(&inputs).expect_err("a shape that is not allowed");
+        assert_eq!(error.kind(), ErrorKind::WrongShape, "{case} {shape:?}: {error}");
+        let text = error.to_string();
+        assert!(text.contains(allowed) && text.contains(&format!("`{input}`")), "{case} {shape:?}: {text}");
+    }
+    holds(case);
+}
+
+#[test]
+fn a_pipeline_hands_features_from_stage_to_stage() {
+    holds("pipeline-two");
+    holds("pipeline-regressor");
+}
+
+#[test]
+fn a_stage_takes_inputs_of_the_pipeline_beside_the_outputs_of_stages() {
+    holds("pipeline-joined");
+    let missing = load("pipeline-joined").predict(&Features::new()).unwrap_err();
+    assert_eq!(missing.kind(), ErrorKind::MissingInput);
+    assert!(
+        missing.to_string().contains("`features` (fp32 [1, 8])") && missing.to_string().contains("`extra`")
+    );
+}
+
+#[test]
+fn a_picture_between_two_stages_has_whole_pixels() {
+    holds("pipeline-picture");
+}
+
+#[test]
+fn a_pipeline_that_ends_in_a_classifier_gives_label_and_probabilities() {
+    holds("pipeline-classifier");
+    holds("pipeline-classifier-int");
+}
+
+#[test]
+fn a_stage_of_another_type_is_refused_by_name() {
+    let path = folder("pipeline-scaler").join("model.mlpackage");
+    let error = Model::load(&path).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    for word in meta("pipeline-scaler")["refused"].as_array().unwrap() {
+        assert!(error.to_string().contains(word.as_str().unwrap()), "{error}");
+    }
+}
+
+#[test]
+fn pictures_take_any_size_of_an_enumeration() {
+    refuses("picture-enumerated", "photo", "6 x 4, 8 x 8, 10 x 2");
+}
+
+#[test]
+fn pictures_take_any_size_within_ranges() {
+    refuses("picture-range", "photo", "3..12 x 2..16");
+}
+
+#[test]
+fn grayscale_pictures_have_8_bits_or_are_half_floats() {
+    refuses("picture-gray", "photo", "5 x 3");
+    refuses("picture-gray16", "photo", "5 x 3");
+}
+
+#[test]
+fn shapes_are_within_ranges_that_may_be_open() {
+    refuses("range-open", "a", "[2.., 4]");
+}
+
+#[test]
+fn inputs_whose_shapes_contradict_each_other_are_refused() {
+    let zeros = |n: usize| Tensor::zeros(anemone::DType::F32, [n, 4]).unwrap();
+    let error =
+        load("range-open").predict(&Features::from_iter([("a", zeros(3)), ("b", zeros(5))])).unwrap_err();
+    assert!(error.to_string().contains("add"), "{error}");
+}
+
+#[test]
+fn shapes_are_those_of_an_enumeration() {
+    refuses("enumerated", "x", "[[1, 4], [1, 1], [1, 9]]");
+}
+
+#[test]
+fn an_input_that_is_left_out_has_its_default() {
+    holds("optional-int");
+    holds("optional-float");
+}
+
+#[test]
+fn loops_run_as_often_as_their_inputs_say() {
+    holds("loop");
+}
+
+#[test]
+fn every_case_has_a_test() {
+    let source = include_str!("interfaces.rs");
+    for entry in std::fs::read_dir(corpus::path("interfaces")).unwrap().map(|e| e.unwrap()) {
+        let name = entry.file_name().into_string().unwrap();
+        assert!(!entry.path().is_dir() || source.contains(&format!("\"{name}\"")), "{name} has no test");
+    }
+}
