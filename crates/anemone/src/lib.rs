@@ -5,6 +5,7 @@
 
 mod check;
 pub mod compare;
+mod compress;
 mod convert;
 pub mod data;
 mod error;
@@ -21,6 +22,7 @@ mod show;
 mod verify;
 
 pub use anemone_ane as ane;
+pub use anemone_compress as schemes;
 pub use anemone_exec::Precision;
 pub use anemone_mil as mil;
 pub use anemone_mil::Opset;
@@ -28,6 +30,7 @@ pub use anemone_model::{DictKey, Feature, Features, Predict};
 pub use anemone_package as package;
 pub use anemone_tensor::{DType, Tensor, num};
 pub use check::{Check, GROWTH_LIMIT, Growth};
+pub use compress::{Compression, compress, decompress, linear_dtype, linear_mode, palette_mode, read_config};
 pub use convert::{Conversion, ConvertOptions, Stage, convert};
 pub use error::{Error, ErrorKind};
 pub use inspect::{Inspection, inspect};

@@ -1,6 +1,11 @@
 //! Arguments of every verb.
 
 use anemone::ane::{Os, Units};
+mod compress;
+
+pub(crate) use compress::{CompressArgs, DecompressArgs};
+
+use anemone::ane::Units;
 use anemone::picture::{Channels, Preprocess};
 use anemone::{DType, Opset};
 use clap::{Args as ClapArgs, Parser, Subcommand};
@@ -117,6 +122,17 @@ pub(crate) struct DevicesArgs {
     /// Print JSON (schema anemone.devices/1)
     #[arg(long)]
     pub json: bool,
+    /// Compress the weights of a package
+    #[command(after_help = "Examples:
+  anemone compress model.mlpackage -o small.mlpackage --palettize 4
+  anemone compress model.mlpackage -o small.mlpackage --linear int4 --granularity per-block --block-size 32
+  anemone compress model.mlpackage -o small.mlpackage --prune 0.5 --palettize 6
+  anemone compress model.mlpackage -o small.mlpackage --config recipe.yaml")]
+    Compress(CompressArgs),
+    /// Unpack the compressed weights of a package
+    #[command(after_help = "Examples:
+  anemone decompress small.mlpackage -o plain.mlpackage")]
+    Decompress(DecompressArgs),
 }
 
 /// Arguments of `convert`.

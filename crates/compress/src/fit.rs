@@ -71,7 +71,11 @@ impl Fit {
     /// Cosine between both, 1 when both are zero.
     pub fn cosine(&self) -> f64 {
         let norms = (self.signal * self.made).sqrt();
-        if norms == 0.0 { f64::from(u8::from(self.noise == 0.0)) } else { (self.product / norms).clamp(-1.0, 1.0) }
+        if norms == 0.0 {
+            f64::from(u8::from(self.noise == 0.0))
+        } else {
+            (self.product / norms).clamp(-1.0, 1.0)
+        }
     }
 
     /// Mean squared difference.

@@ -177,7 +177,10 @@ mod tests {
             for k in 1..=5 {
                 let best = exhaustive(&h, k, 0);
                 let ours = error(&h, &centroids(&h, k));
-                assert!(ours <= best * (1.0 + 1e-9) + 1e-12, "case {case}, {k} clusters: {ours} against {best}");
+                assert!(
+                    ours <= best * (1.0 + 1e-9) + 1e-12,
+                    "case {case}, {k} clusters: {ours} against {best}"
+                );
             }
         }
     }

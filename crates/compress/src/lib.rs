@@ -1,17 +1,28 @@
 //! Compression of weights: quantise, palettise, prune, and the joint forms.
 #![forbid(unsafe_code)]
 
+mod apply;
 mod blocks;
+pub mod config;
+mod decode;
+mod decompress;
+mod encode;
+mod error;
 mod fit;
 mod kmeans;
 mod linear;
 mod palette;
 mod prune;
 mod refusal;
+mod select;
 mod threads;
 mod vectors;
 mod weight;
 
+pub use apply::{Outcome, Progress, Report, Store, Work, compress};
+pub use config::{Config, Rule, Scheme};
+pub use decompress::decompress;
+pub use error::Error;
 pub use fit::Fit;
 pub use linear::{LinearMode, Quantized, quantize};
 pub use palette::{BITS, PaletteMode, PaletteSpec, Palettized, palettize};

@@ -183,13 +183,15 @@ fn bits(numbers: &Numbers, cut: &Cut, spec: &PaletteSpec) -> Result<usize, Refus
     let fits = |entries: usize| BITS.into_iter().find(|b| entries <= 1 << b);
     let needed = match &spec.mode {
         PaletteMode::Unique => {
-            let most = (0..cut.groups).map(|g| different(&cut.vectors(&cut.gather(numbers, g), spec.cluster_dim), spec.cluster_dim));
+            let most = (0..cut.groups).map(|g| {
+                different(&cut.vectors(&cut.gather(numbers, g), spec.cluster_dim), spec.cluster_dim)
+            });
             let most = most.max().unwrap_or(0);
             fits(most).ok_or(Refusal::TooManyValues { found: most, allowed: 256 })?
         }
-        PaletteMode::Custom(table) => {
-            fits(table.len()).filter(|_| !table.is_empty()).ok_or(Refusal::TooManyValues { found: table.len(), allowed: 256 })?
-        }
+        PaletteMode::Custom(table) => fits(table.len())
+            .filter(|_| !table.is_empty())
+            .ok_or(Refusal::TooManyValues { found: table.len(), allowed: 256 })?,
         _ => 1,
     };
     match spec.bits {
@@ -244,7 +246,8 @@ fn filled(mut table: Vec<f32>, entries: usize) -> Vec<f32> {
 
 /// Evenly spaced entries, rounded step by step as numpy does with the weight's type.
 fn uniform(n: &Numbers, values: &[f32], bits: usize) -> (Vec<f32>, Vec<u8>) {
-    let (min, max) = values.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |(a, b), &v| (a.min(v), b.max(v)));
+    let (min, max) =
+        values.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |(a, b), &v| (a.min(v), b.max(v)));
     let top = ((1u16 << bits) - 1) as f32;
     let span = n.round(max - min);
     let scale = n.round(span / top);
@@ -269,11 +272,13 @@ fn uniform(n: &Numbers, values: &[f32], bits: usize) -> (Vec<f32>, Vec<u8>) {
 /// The table with the least squared error, and the nearest entry of each element.
 fn best(n: &Numbers, values: &[f32], bits: usize) -> (Vec<f32>, Vec<u8>) {
     let h = if n.dtype() == DType::F16 { half_histogram(values) } else { histogram(values) };
-    let mut table: Vec<f32> = kmeans::centroids(&h, 1 << bits).into_iter().map(|c| n.round(c as f32)).collect();
+    let mut table: Vec<f32> =
+        kmeans::centroids(&h, 1 << bits).into_iter().map(|c| n.round(c as f32)).collect();
     if n.dtype() == DType::F32 {
         polish(values, &mut table);
     }
-    let indices = if n.dtype() == DType::F16 { nearest_half(values, &table) } else { nearest(values, &table) };
+    let indices =
+        if n.dtype() == DType::F16 { nearest_half(values, &table) } else { nearest(values, &table) };
     (filled(table, 1 << bits), indices)
 }
 
@@ -369,7 +374,13 @@ fn nearest_half(values: &[f32], table: &[f32]) -> Vec<u8> {
 }
 
 /// Table and indices of vectors; `values` holds one vector after the other.
-fn of_vectors(n: &Numbers, values: &[f32], mode: &PaletteMode, d: usize, bits: usize) -> Result<(Vec<f32>, Vec<u8>), Refusal> {
+fn of_vectors(
+    n: &Numbers,
+    values: &[f32],
+    mode: &PaletteMode,
+    d: usize,
+    bits: usize,
+) -> Result<(Vec<f32>, Vec<u8>), Refusal> {
     let (table, indices) = match mode {
         PaletteMode::Kmeans => vectors::cluster(values, d, 1 << bits, |x| n.round(x)),
         PaletteMode::Unique => vectors::unique(values, d),

@@ -3,8 +3,8 @@
 //! Which elements go, rounding and ties included, is what coremltools 9.0 does with numpy
 //! (`optimize/coreml/_quantization_passes.py`, `prune_weights`).
 
-use crate::{Fit, Refusal};
 use crate::weight::{Numbers, pack_bits};
+use crate::{Fit, Refusal};
 use anemone_tensor::{DType, Tensor};
 
 /// Which elements become zero.
@@ -126,7 +126,13 @@ fn along(shape: &[usize], dim: usize) -> Result<(usize, usize, usize), Refusal> 
 }
 
 /// Per element: the norm of its block.
-fn block_norms(n: &Numbers, values: &[f32], shape: &[usize], size: usize, dim: usize) -> Result<Vec<f32>, Refusal> {
+fn block_norms(
+    n: &Numbers,
+    values: &[f32],
+    shape: &[usize],
+    size: usize,
+    dim: usize,
+) -> Result<Vec<f32>, Refusal> {
     let (outer, channels, inner) = along(shape, dim)?;
     if size < 2 || size * 2 > channels {
         return Err(Refusal::BlockTooLong { size, channels });
@@ -143,7 +149,11 @@ fn block_norms(n: &Numbers, values: &[f32], shape: &[usize], size: usize, dim: u
                 squares.clear();
                 squares.extend(members.clone().map(|c| n.round(values[at(c)] * values[at(c)])));
                 squares.resize(size, 0.0);
-                let sum = if fastest { n.round(pairwise(&squares)) } else { squares.iter().fold(0.0, |s, &x| n.round(s + x)) };
+                let sum = if fastest {
+                    n.round(pairwise(&squares))
+                } else {
+                    squares.iter().fold(0.0, |s, &x| n.round(s + x))
+                };
                 let norm = n.round(sum.sqrt());
                 members.clone().for_each(|c| norms[at(c)] = norm);
             }

@@ -13,6 +13,8 @@ pub enum Refusal {
     NotFinite { index: usize, value: f32 },
     /// A block or group does not divide a dim.
     Indivisible { axis: usize, dim: usize, size: usize },
+    /// Ops that take the weight have their channels along different axes.
+    NoAxis,
     /// Not one block size per dim.
     BlockRank { shape: Vec<usize>, sizes: Vec<usize> },
     /// An axis that the weight does not have.
@@ -47,6 +49,7 @@ impl fmt::Display for Refusal {
             Refusal::Indivisible { axis, dim, size } => {
                 write!(f, "dim {axis} of {dim} is not divisible by a block of {size}")
             }
+            Refusal::NoAxis => f.write_str("the ops that take it have their channels along different axes"),
             Refusal::BlockRank { shape, sizes } => {
                 write!(f, "block sizes {sizes:?} are not one per dim of {shape:?}")
             }
@@ -68,7 +71,10 @@ impl fmt::Display for Refusal {
                 write!(f, "a block of {size} out of {channels} channels; 2 to half of them are possible")
             }
             Refusal::Ratio { n, m, channels } => {
-                write!(f, "{n}:{m} out of {channels} channels; n is at most m, and m at most half of the channels")
+                write!(
+                    f,
+                    "{n}:{m} out of {channels} channels; n is at most m, and m at most half of the channels"
+                )
             }
             Refusal::Tensor(e) => e.fmt(f),
         }

@@ -13,7 +13,12 @@ const STEPS: usize = 100;
 const WORK: usize = 4_000_000_000;
 
 /// At most `k` centroids of length `d`, rounded by `round`, and the nearest one of each vector.
-pub(crate) fn cluster(vectors: &[f32], d: usize, k: usize, round: impl Fn(f32) -> f32) -> (Vec<f32>, Vec<u8>) {
+pub(crate) fn cluster(
+    vectors: &[f32],
+    d: usize,
+    k: usize,
+    round: impl Fn(f32) -> f32,
+) -> (Vec<f32>, Vec<u8>) {
     let n = vectors.len() / d;
     let per_step = (n * k * d).max(1);
     let starts = (WORK / per_step / 20).clamp(1, STARTS as usize) as u64;
@@ -155,8 +160,11 @@ mod tests {
             })
             .collect();
         let (table, indices) = cluster(&vectors, 2, 4, |x| x);
-        let error: f64 =
-            vectors.chunks(2).zip(&indices).map(|(v, &i)| distance(v, &table[usize::from(i) * 2..][..2])).sum();
+        let error: f64 = vectors
+            .chunks(2)
+            .zip(&indices)
+            .map(|(v, &i)| distance(v, &table[usize::from(i) * 2..][..2]))
+            .sum();
         assert!(error < 400.0 * 2e-4, "{error}");
     }
 

@@ -57,12 +57,7 @@ impl Numbers {
     }
 
     /// Elements `start..start + count`, at most [`CHUNK`] of them, in `buffer`.
-    pub(crate) fn load<'b>(
-        &self,
-        start: usize,
-        count: usize,
-        buffer: &'b mut [f32; CHUNK],
-    ) -> &'b mut [f32] {
+    pub(crate) fn load<'b>(&self, start: usize, count: usize, buffer: &'b mut [f32; CHUNK]) -> &'b mut [f32] {
         let out = &mut buffer[..count];
         if self.half {
             let mut halves = [f16::ZERO; CHUNK];

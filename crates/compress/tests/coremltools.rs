@@ -38,7 +38,11 @@ impl Case<'_> {
             (e, a) => return Err(format!("{name}: expected {e:?}, actual {a:?}")),
         };
         if expected.shape() != actual.shape() {
-            return Err(format!("{name}: expected shape {:?}, actual {:?}", expected.shape(), actual.shape()));
+            return Err(format!(
+                "{name}: expected shape {:?}, actual {:?}",
+                expected.shape(),
+                actual.shape()
+            ));
         }
         let (e, a) = (expected.to_f64s(), actual.to_f64s());
         match e.iter().zip(&a).position(|(e, a)| e != a && !(e.is_nan() && a.is_nan())) {
@@ -87,7 +91,11 @@ impl Case<'_> {
         if let Some(limit) = self.tensor("error") {
             let (ours, limit) = (squared_error(weight, &made.lut, &made.indices, &spec), limit.f64_at(0));
             // Sums of millions of squares differ in the last digits by their order.
-            return if ours <= limit * (1.0 + 1e-9) { Ok(()) } else { Err(format!("error {ours}, coremltools {limit}")) };
+            return if ours <= limit * (1.0 + 1e-9) {
+                Ok(())
+            } else {
+                Err(format!("error {ours}, coremltools {limit}"))
+            };
         }
         self.expect("indices", Some(&made.indices))?;
         self.expect("lut", Some(&made.lut))

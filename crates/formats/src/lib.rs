@@ -18,6 +18,7 @@ pub mod manifest;
 pub mod mlmodelc;
 pub mod npy;
 pub mod onnx;
+pub mod optimization_config;
 pub mod path;
 pub mod safetensors;
 pub mod wire;

@@ -2,6 +2,7 @@
 //!
 //! Fields are only ever added within a version.
 
+mod compress;
 mod convert;
 mod devices;
 mod facts;
@@ -10,6 +11,7 @@ mod plan;
 mod run;
 mod serve;
 
+pub(crate) use compress::{Compress, Decompress};
 pub(crate) use convert::Convert;
 pub(crate) use devices::Devices;
 pub(crate) use facts::Facts;

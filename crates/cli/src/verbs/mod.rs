@@ -1,5 +1,6 @@
 //! One file per verb: call the library, print what it says.
 
+mod compress;
 mod convert;
 mod devices;
 mod facts;
@@ -30,6 +31,8 @@ pub(crate) fn run(args: Args) -> Result<Outcome, Error> {
         Verb::Devices(args) => devices::run(&args),
         Verb::Facts(args) => facts::list(&args),
         Verb::Explain(args) => facts::explain(&args),
+        Verb::Compress(args) => compress::run(&args),
+        Verb::Decompress(args) => compress::undo(&args),
     }
 }
 

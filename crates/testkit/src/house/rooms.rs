@@ -56,6 +56,12 @@ pub static ROOMS: &[Room] = &[
         "the CPU engine: buffers, kernels, threads; SIMD and `unsafe` live here alone",
         &["mil", "model"],
     ),
+    on(
+        3,
+        "compress",
+        "quantise, palettise and prune weights, as a configuration or a search says",
+        &["mil", "passes", "model"],
+    ),
     Room {
         name: "anemone",
         floor: Some(4),
@@ -87,6 +93,8 @@ pub static OUTSIDE: &[(&str, &[&str])] = &[
     ("toml", &["ane", "anemone"]),
     ("serde_json", &["formats", "cli"]),
     ("zip", &["formats"]),
+    ("yaml-rust2", &["formats"]),
+    ("ctrlc", &["cli"]),
     ("memmap2", &["anemone"]),
     ("tempfile", &["anemone"]),
     ("png", &["anemone"]),

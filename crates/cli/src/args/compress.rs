@@ -1,0 +1,75 @@
+//! Arguments of `compress` and `decompress`.
+
+use clap::Args as ClapArgs;
+use std::path::PathBuf;
+
+/// Arguments of `compress`.
+#[derive(Debug, ClapArgs)]
+#[command(group(clap::ArgGroup::new("what").required(true).multiple(true)
+    .args(["linear", "palettize", "prune", "n_m", "config"])))]
+pub(crate) struct CompressArgs {
+    /// Model: .mlpackage or .mlmodelc
+    pub model: PathBuf,
+    /// Package to write
+    #[arg(short, long, value_name = "OUT")]
+    pub output: PathBuf,
+    /// Quantise to int8, uint8, int4 or uint4
+    #[arg(long, value_name = "TYPE")]
+    pub linear: Option<String>,
+    /// Palettise with indices of so many bits: 1, 2, 3, 4, 6 or 8 (with --mode unique: as many as are needed)
+    #[arg(long, value_name = "BITS")]
+    pub palettize: Option<usize>,
+    /// Zero this part of each weight, by magnitude: 0 to 1
+    #[arg(long, value_name = "SPARSITY")]
+    pub prune: Option<f64>,
+    /// Zero n of every m neighbours, by magnitude: 2:4
+    #[arg(long = "n-m", value_name = "N:M", value_parser = ratio, conflicts_with = "prune")]
+    pub n_m: Option<(usize, usize)>,
+    /// linear-symmetric (default) or linear; kmeans (default), uniform or unique
+    #[arg(long)]
+    pub mode: Option<String>,
+    /// per-tensor, per-channel, per-grouped-channel or per-block [default: per-channel for --linear, else per-tensor]
+    #[arg(long)]
+    pub granularity: Option<String>,
+    /// Channels that share a palette
+    #[arg(long, value_name = "N", default_value_t = 32)]
+    pub group_size: usize,
+    /// Input channels that share a scale; with --prune, channels that go together
+    #[arg(long, value_name = "N")]
+    pub block_size: Option<usize>,
+    /// Neighbours along the channels that share an index
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub cluster_dim: usize,
+    /// Divide each channel by its largest magnitude before it is palettised
+    #[arg(long)]
+    pub per_channel_scale: bool,
+    /// Leave weights of so many elements or fewer alone
+    #[arg(long, value_name = "N", default_value_t = 2048)]
+    pub weight_threshold: usize,
+    /// A configuration of coremltools (YAML or JSON) instead
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["linear", "palettize", "prune", "n_m"])]
+    pub config: Option<PathBuf>,
+    /// Print JSON (schema anemone.compress/1)
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `decompress`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct DecompressArgs {
+    /// Model: .mlpackage or .mlmodelc
+    pub model: PathBuf,
+    /// Package to write
+    #[arg(short, long, value_name = "OUT")]
+    pub output: PathBuf,
+    /// Print JSON (schema anemone.decompress/1)
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `2:4`.
+fn ratio(text: &str) -> Result<(usize, usize), String> {
+    let wrong = || format!("must be N:M such as 2:4, but is {text:?}");
+    let (n, m) = text.split_once(':').ok_or_else(wrong)?;
+    Ok((n.parse().map_err(|_| wrong())?, m.parse().map_err(|_| wrong())?))
+}

@@ -1,0 +1,87 @@
+//! `anemone.compress/1` and `anemone.decompress/1`.
+
+use super::finite;
+use anemone::Compression;
+use anemone::schemes::Outcome;
+use serde::Serialize;
+use std::path::Path;
+
+/// A compression.
+#[derive(Debug, Serialize)]
+pub(crate) struct Compress {
+    schema: &'static str,
+    source: String,
+    output: String,
+    bytes_before: u64,
+    bytes_after: u64,
+    steps: Vec<Vec<Weight>>,
+}
+
+#[derive(Debug, Serialize)]
+struct Weight {
+    function: String,
+    weight: String,
+    op: String,
+    op_name: String,
+    shape: Vec<usize>,
+    dtype: String,
+    scheme: String,
+    bytes_before: u64,
+    bytes_after: u64,
+    /// Decibels; nothing when the weight is exact or was left alone.
+    snr: Option<f64>,
+    cosine: Option<f64>,
+    largest_error: Option<f64>,
+    mean_squared_error: Option<f64>,
+    /// Why the weight was left as it is.
+    refused: Option<String>,
+}
+
+impl Compress {
+    pub(crate) fn of(c: &Compression) -> Compress {
+        Compress {
+            schema: "anemone.compress/1",
+            source: c.source.display().to_string(),
+            output: c.output.display().to_string(),
+            bytes_before: c.bytes.0,
+            bytes_after: c.bytes.1,
+            steps: c.steps.iter().map(|s| s.weights.iter().map(Weight::of).collect()).collect(),
+        }
+    }
+}
+
+impl Weight {
+    fn of(o: &Outcome) -> Weight {
+        let fit = o.result.as_ref().ok();
+        Weight {
+            function: o.function.clone(),
+            weight: o.weight.clone(),
+            op: o.user.0.clone(),
+            op_name: o.user.1.clone(),
+            shape: o.shape.clone(),
+            dtype: o.dtype.name().to_string(),
+            scheme: o.scheme.clone(),
+            bytes_before: o.bytes.0,
+            bytes_after: o.bytes.1,
+            snr: fit.and_then(|f| finite(f.snr())),
+            cosine: fit.map(|f| f.cosine()),
+            largest_error: fit.map(|f| f.largest),
+            mean_squared_error: fit.map(|f| f.mean_squared_error()),
+            refused: o.result.as_ref().err().map(ToString::to_string),
+        }
+    }
+}
+
+/// An unpacking.
+#[derive(Debug, Serialize)]
+pub(crate) struct Decompress {
+    schema: &'static str,
+    output: String,
+    weights: usize,
+}
+
+impl Decompress {
+    pub(crate) fn of(output: &Path, weights: usize) -> Decompress {
+        Decompress { schema: "anemone.decompress/1", output: output.display().to_string(), weights }
+    }
+}

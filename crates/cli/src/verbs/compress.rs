@@ -1,0 +1,182 @@
+//! `compress` and `decompress`.
+
+use super::{note, print, print_json};
+use crate::args::{CompressArgs, DecompressArgs};
+use crate::progress::Bar;
+use crate::table::{Table, fit};
+use crate::{Outcome, human, json, style};
+use anemone::schemes::config::{Granularity, Linear, Palette};
+use anemone::schemes::{self, Config, PaletteMode, Pruning, Report, Rule, Scheme};
+use anemone::{Compression, Error};
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Set by Ctrl-C.
+static STOPPED: AtomicBool = AtomicBool::new(false);
+
+pub(super) fn run(args: &CompressArgs) -> Result<Outcome, Error> {
+    let steps = steps(args)?;
+    // Where no handler can be set, Ctrl-C ends the process at once, as it does elsewhere.
+    let _ = ctrlc::set_handler(|| STOPPED.store(true, Ordering::Relaxed));
+    let mut bar = Bar::new();
+    let result = anemone::compress(&args.model, &args.output, &steps, &mut |p| {
+        bar.show(p.done.0, p.done.1, p.weight);
+        if STOPPED.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    bar.done();
+    let compression = result?;
+    if args.json {
+        print_json(&json::Compress::of(&compression))?;
+    } else {
+        print(&report(&compression))?;
+        refusals(&compression);
+    }
+    Ok(Outcome::Clean)
+}
+
+pub(super) fn undo(args: &DecompressArgs) -> Result<Outcome, Error> {
+    let count = anemone::decompress(&args.model, &args.output)?;
+    if args.json {
+        print_json(&json::Decompress::of(&args.output, count))?;
+    } else {
+        print(&format!(
+            "{}: {count} weights unpacked\n",
+            style::heading(&args.output.display().to_string())
+        ))?;
+    }
+    Ok(Outcome::Clean)
+}
+
+/// What the flags ask for, in the order in which joint forms are built: prune, palettise, quantise.
+fn steps(args: &CompressArgs) -> Result<Vec<Config>, Error> {
+    if let Some(file) = &args.config {
+        return read_config(file);
+    }
+    let mut steps = Vec::new();
+    if let Some(pruning) = pruning(args) {
+        steps.push(Scheme::Prune(pruning));
+    }
+    if let Some(bits) = args.palettize {
+        steps.push(Scheme::Palette(palette(args, bits)?));
+    }
+    if let Some(dtype) = &args.linear {
+        steps.push(Scheme::Linear(linear(args, dtype)?));
+    }
+    let rule = |scheme| Rule { scheme, weight_threshold: args.weight_threshold };
+    Ok(steps.into_iter().map(|s| Config { global: Some(rule(s)), ..Config::default() }).collect())
+}
+
+fn read_config(file: &Path) -> Result<Vec<Config>, Error> {
+    let text = anemone::files::map(file)?;
+    let text = std::str::from_utf8(&text).map_err(|_| Error::new("is not UTF-8").at(file))?;
+    anemone::read_config(text).map_err(|e| e.at(file))
+}
+
+fn pruning(args: &CompressArgs) -> Option<Pruning> {
+    match (args.prune, args.n_m, args.block_size) {
+        (Some(sparsity), _, Some(size)) => Some(Pruning::Blocks { sparsity, size, dim: 0 }),
+        (Some(sparsity), _, None) => Some(Pruning::Magnitude { sparsity }),
+        (None, Some((n, m)), _) => Some(Pruning::NOfM { n, m, dim: 1 }),
+        (None, None, _) => None,
+    }
+}
+
+fn palette(args: &CompressArgs, bits: usize) -> Result<Palette, Error> {
+    let mode = args.mode.as_deref().unwrap_or("kmeans").replace('-', "_");
+    let granularity = match args.granularity.as_deref().unwrap_or("per-tensor").replace('_', "-").as_str() {
+        "per-tensor" => Granularity::PerTensor,
+        "per-grouped-channel" => Granularity::PerGroupedChannel { size: args.group_size, axis: None },
+        other => return Err(unknown(other, "a palette is per-tensor or per-grouped-channel")),
+    };
+    if !schemes::BITS.contains(&bits) {
+        return Err(Error::new(format!("--palettize {bits}: an index has 1, 2, 3, 4, 6 or 8 bits")));
+    }
+    let mode = anemone::palette_mode(&mode)?;
+    let bits = (mode != PaletteMode::Unique).then_some(bits);
+    let (cluster_dim, per_channel_scale) = (args.cluster_dim, args.per_channel_scale);
+    Ok(Palette { mode, bits, granularity, cluster_dim, per_channel_scale })
+}
+
+fn linear(args: &CompressArgs, dtype: &str) -> Result<Linear, Error> {
+    let block = args.block_size.unwrap_or(32);
+    let joint = args.palettize.is_some();
+    let mode = args.mode.as_deref().filter(|_| !joint).unwrap_or("linear_symmetric").replace('-', "_");
+    let default = if joint { "per-tensor" } else { "per-channel" };
+    let asked = args.granularity.as_deref().filter(|_| !joint).unwrap_or(default);
+    let granularity = match asked.replace('_', "-").as_str() {
+        "per-tensor" => Granularity::PerTensor,
+        "per-channel" => Granularity::PerChannel,
+        "per-block" => Granularity::PerBlock(block),
+        other => return Err(unknown(other, "--linear is per-tensor, per-channel or per-block")),
+    };
+    Ok(Linear { mode: anemone::linear_mode(&mode)?, dtype: anemone::linear_dtype(dtype)?, granularity })
+}
+
+fn unknown(granularity: &str, allowed: &str) -> Error {
+    Error::new(format!("--granularity {granularity}: {allowed}"))
+}
+
+fn report(c: &Compression) -> String {
+    let mut out = format!(
+        "{} -> {}\n  {} -> {} ({:.0} %)\n",
+        style::heading(&c.source.display().to_string()),
+        style::heading(&c.output.display().to_string()),
+        human::bytes(c.bytes.0),
+        human::bytes(c.bytes.1),
+        c.bytes.1 as f64 / c.bytes.0.max(1) as f64 * 100.0,
+    );
+    for step in &c.steps {
+        out.push_str(&weights(step));
+    }
+    out.push_str(&format!("\nNext: anemone run {} --random 1   runs it here\n", c.output.display()));
+    out
+}
+
+/// Weights that a table shows; the JSON has all.
+const ROWS: usize = 40;
+
+fn weights(step: &Report) -> String {
+    let mut table =
+        Table::new(&["weight", "scheme", ">before", ">after", ">SNR", ">cosine", ">largest error"]);
+    let done: Vec<_> =
+        step.weights.iter().filter_map(|w| w.result.as_ref().ok().map(|fit| (w, fit))).collect();
+    for (w, fit_of) in done.iter().take(ROWS) {
+        table.row(vec![
+            fit(&w.weight, 24),
+            fit(&w.scheme, 30),
+            human::bytes(w.bytes.0),
+            human::bytes(w.bytes.1),
+            decibel(fit_of.snr()),
+            format!("{:.6}", fit_of.cosine()),
+            human::number(fit_of.largest),
+        ]);
+    }
+    let total = |f: fn(&(u64, u64)) -> u64| human::bytes(done.iter().map(|(w, _)| f(&w.bytes)).sum());
+    let all = done.iter().fold(schemes::Fit::default(), |all, (_, fit)| all.and(**fit));
+    table.row(vec![
+        format!("{} weights", done.len()),
+        String::new(),
+        total(|b| b.0),
+        total(|b| b.1),
+        decibel(all.snr()),
+        format!("{:.6}", all.cosine()),
+        human::number(all.largest),
+    ]);
+    let more = done.len().saturating_sub(ROWS);
+    let more = if more > 0 { format!("  and {more} more, all of them with --json\n") } else { String::new() };
+    format!("\n{}{more}", table.render())
+}
+
+fn decibel(snr: f64) -> String {
+    if snr.is_finite() { format!("{snr:.1} dB") } else { "exact".into() }
+}
+
+/// Weights that were left as they are, and why.
+fn refusals(c: &Compression) {
+    for w in c.steps.iter().flat_map(|s| &s.weights) {
+        if let Err(why) = &w.result {
+            note(&format!("weight {:?} stays as it is ({}): {why}", w.weight, w.scheme));
+        }
+    }
+}
