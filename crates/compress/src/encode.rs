@@ -12,6 +12,16 @@ pub(crate) struct Encoder {
     at: usize,
 }
 
+/// An op to be added.
+struct New<'a> {
+    kind: &'a str,
+    name: String,
+    operands: Vec<Operand<'a>>,
+    /// A parameter that takes a value of the function.
+    takes: Option<(&'a str, ValueId)>,
+    result: Type,
+}
+
 /// An operand: parameter and constant.
 type Operand<'a> = (&'a str, Tensor);
 
@@ -32,18 +42,14 @@ impl Encoder {
     fn add(
         &mut self,
         function: &mut Function,
-        kind: &str,
-        name: &str,
-        operands: Vec<Operand<'_>>,
-        extra: Option<(&str, ValueId)>,
-        result: Type,
+        new: New<'_>,
         work: &mut Work<'_>,
     ) -> Result<(ValueId, u64), Failure> {
-        let name = self.fresh(name);
-        let mut op = Op::new(OpKind::named(kind), name.clone());
+        let name = self.fresh(&new.name);
+        let mut op = Op::new(OpKind::named(new.kind), name.clone());
         op.origin = Origin { source: None, pass: Some("compress") };
         let mut bytes = 0;
-        for (param, tensor) in operands {
+        for (param, tensor) in new.operands {
             bytes += u64::try_from(tensor.bytes().len()).unwrap_or(u64::MAX);
             let (constant, given) = if in_weight_file(&tensor) {
                 let kept = (work.store)(tensor).map_err(Failure::Store)?;
@@ -54,11 +60,11 @@ impl Encoder {
             let value = function.add_const(given, constant);
             op.set_arg(param, vec![value]);
         }
-        if let Some((param, value)) = extra {
+        if let Some((param, value)) = new.takes {
             op.set_arg(param, vec![value]);
         }
         let body = function.body();
-        let id = function.insert(body, self.at, op, vec![(name, result)]);
+        let id = function.insert(body, self.at, op, vec![(name, new.result)]);
         self.at += 1;
         Ok((function.op(id).outputs[0], bytes))
     }
@@ -82,7 +88,7 @@ impl Encoder {
             ("constexpr_affine_dequantize", affine(made)?)
         };
         let name = format!("{weight}_quantized");
-        let (value, bytes) = self.add(function, kind, &name, operands, None, result, work)?;
+        let (value, bytes) = self.add(function, New { kind, name, operands, takes: None, result }, work)?;
         Ok(Made { value, bytes, fit })
     }
 
@@ -107,14 +113,13 @@ impl Encoder {
             let lut = made.lut.reshaped([made.lut.len()]).map_err(Refusal::Tensor)?;
             vec![("indices", flat(&made.indices)?), ("lut", lut), ("shape", dims(shape)?)]
         };
-        let name = format!("{weight}_palettized");
+        let (kind, name) = ("constexpr_lut_to_dense", format!("{weight}_palettized"));
         let (mut value, mut bytes) =
-            self.add(function, "constexpr_lut_to_dense", &name, operands, None, result.clone(), work)?;
+            self.add(function, New { kind, name, operands, takes: None, result: result.clone() }, work)?;
         if let Some(scale) = scale {
-            let (data, name) = (Some(("data", value)), format!("{weight}_palettized_pcs"));
-            let kind = "constexpr_blockwise_shift_scale";
-            let (scaled, more) =
-                self.add(function, kind, &name, vec![("scale", scale)], data, result, work)?;
+            let (kind, name) = ("constexpr_blockwise_shift_scale", format!("{weight}_palettized_pcs"));
+            let (operands, takes) = (vec![("scale", scale)], Some(("data", value)));
+            let (scaled, more) = self.add(function, New { kind, name, operands, takes, result }, work)?;
             (value, bytes) = (scaled, bytes + more);
         }
         Ok(Made { value, bytes, fit })
@@ -136,9 +141,8 @@ impl Encoder {
         } else {
             vec![("nonzero_data", made.nonzero), ("mask", flat(&made.mask)?), ("shape", dims(shape)?)]
         };
-        let name = format!("{weight}_sparsified");
-        let (value, bytes) =
-            self.add(function, "constexpr_sparse_to_dense", &name, operands, None, result, work)?;
+        let (kind, name) = ("constexpr_sparse_to_dense", format!("{weight}_sparsified"));
+        let (value, bytes) = self.add(function, New { kind, name, operands, takes: None, result }, work)?;
         Ok(Made { value, bytes, fit })
     }
 }

@@ -79,7 +79,7 @@ pub fn palettize(weight: &Tensor, spec: &PaletteSpec, workers: usize) -> Result<
         Ok((table, indices, fit))
     });
     let mut fit = Fit::default();
-    let mut lut = Vec::with_capacity(cut.groups * spec.cluster_dim << bits);
+    let mut lut = Vec::with_capacity((cut.groups * spec.cluster_dim) << bits);
     for (g, of_group) in found.into_iter().enumerate() {
         let (table, of_group, of_fit) = of_group?;
         fit = fit.and(of_fit);

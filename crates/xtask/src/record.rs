@@ -16,6 +16,12 @@ const SCRIPTS: &[(&str, &str, &[&str], Option<&str>)] = &[
     ("models", "crates/xtask/python/record_models.py", &[], None),
     ("precision", "crates/xtask/python/record_precision.py", &[], None),
     ("bad", "corpus/bad/make.py", &[], None),
+    (
+        "compress",
+        "crates/xtask/python/record_compress_cases.py",
+        &["corpus/compress/cases.safetensors"],
+        None,
+    ),
 ];
 
 /// `[NAME]`: one recording, or all of them.
