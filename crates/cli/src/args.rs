@@ -1,11 +1,10 @@
 //! Arguments of every verb.
 
-use anemone::ane::{Os, Units};
 mod compress;
 
 pub(crate) use compress::{CompressArgs, DecompressArgs};
 
-use anemone::ane::Units;
+use anemone::ane::{Os, Units};
 use anemone::picture::{Channels, Preprocess};
 use anemone::{DType, Opset};
 use clap::{Args as ClapArgs, Parser, Subcommand};
@@ -85,6 +84,17 @@ docs/serve.md describes the protocol and has a client in Python.")]
   anemone explain F017
   anemone explain ane-int32 --json")]
     Explain(ExplainArgs),
+    /// Compress the weights of a package
+    #[command(after_help = "Examples:
+  anemone compress model.mlpackage -o small.mlpackage --palettize 4
+  anemone compress model.mlpackage -o small.mlpackage --linear int4 --granularity per-block --block-size 32
+  anemone compress model.mlpackage -o small.mlpackage --prune 0.5 --palettize 6
+  anemone compress model.mlpackage -o small.mlpackage --config recipe.yaml")]
+    Compress(CompressArgs),
+    /// Unpack the compressed weights of a package
+    #[command(after_help = "Examples:
+  anemone decompress small.mlpackage -o plain.mlpackage")]
+    Decompress(DecompressArgs),
 }
 
 /// Arguments of `facts`.
@@ -122,17 +132,6 @@ pub(crate) struct DevicesArgs {
     /// Print JSON (schema anemone.devices/1)
     #[arg(long)]
     pub json: bool,
-    /// Compress the weights of a package
-    #[command(after_help = "Examples:
-  anemone compress model.mlpackage -o small.mlpackage --palettize 4
-  anemone compress model.mlpackage -o small.mlpackage --linear int4 --granularity per-block --block-size 32
-  anemone compress model.mlpackage -o small.mlpackage --prune 0.5 --palettize 6
-  anemone compress model.mlpackage -o small.mlpackage --config recipe.yaml")]
-    Compress(CompressArgs),
-    /// Unpack the compressed weights of a package
-    #[command(after_help = "Examples:
-  anemone decompress small.mlpackage -o plain.mlpackage")]
-    Decompress(DecompressArgs),
 }
 
 /// Arguments of `convert`.
