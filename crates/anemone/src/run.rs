@@ -1,7 +1,7 @@
 //! `run`: one prediction, and what to say of its outputs.
 
 use crate::data::{self, Inputs};
-use crate::{Error, Model};
+use crate::{Error, LoadOptions};
 use anemone_exec::Options;
 use anemone_model::{DictKey, Feature, Features};
 use anemone_tensor::Tensor;
@@ -11,11 +11,7 @@ use std::path::Path;
 ///
 /// # Errors
 /// When the model or an input does not load, or the prediction fails.
-pub fn run(path: &Path, function: Option<&str>, inputs: &Inputs) -> Result<Features, Error> {
-    let mut options = Model::options();
-    if let Some(function) = function {
-        options = options.function(function);
-    }
+pub fn run(path: &Path, options: LoadOptions, inputs: &Inputs) -> Result<Features, Error> {
     let mut model = options.load(path)?;
     let features = data::gather(inputs, model.interface(), model.ports())?;
     let mut state = model.new_state();

@@ -2,7 +2,7 @@
 
 use crate::compare::{Difference, Tolerance, compare};
 use crate::data::{Inputs, read_tensors};
-use crate::{Error, run};
+use crate::{Error, LoadOptions, run};
 use anemone_model::Features;
 use std::path::Path;
 
@@ -12,7 +12,7 @@ use std::path::Path;
 /// When something does not load, nothing is expected, or the prediction fails; differences are the result, not an error.
 pub fn verify(
     path: &Path,
-    function: Option<&str>,
+    options: LoadOptions,
     inputs: &Inputs,
     expected: &Path,
     tolerance: Tolerance,
@@ -22,6 +22,6 @@ pub fn verify(
     if expected.is_empty() {
         return Err(Error::new("holds no tensor, so there is nothing to compare with").at(file));
     }
-    let actual = run(path, function, inputs)?;
+    let actual = run(path, options, inputs)?;
     Ok(compare(&actual, &expected, tolerance))
 }

@@ -2,20 +2,22 @@
 //!
 //! `crates/xtask/python/record_precision.py` recorded them.
 
-use anemone::{DType, Feature, Features, Predict, Tensor, open};
-use anemone_exec::{Options, Precision, Session};
+use anemone::data::Inputs;
+use anemone::{DType, Fault, Feature, Features, Overflow, Precision, Predict, Tensor, find_overflow, open};
+use anemone_exec::{Options, Session};
+use anemone_formats::npy;
 use anemone_testkit::corpus;
 use serde_json::Value;
 
 /// An exponential or a root may be rounded the other way, by one step of 2^-10, and so may a quotient of two such.
 const TOLERANCE: f64 = 2.0 / 1024.0;
 
-fn tensor(recorded: &Value) -> Tensor {
+fn tensor(dtype: DType, recorded: &Value) -> Tensor {
     let number = |v: &Value| v.as_f64().unwrap_or_else(|| v.as_str().unwrap().parse().unwrap());
     let list = |key: &str| recorded[key].as_array().unwrap();
     let values: Vec<f64> = list("values").iter().map(number).collect();
     let shape: Vec<usize> = list("shape").iter().map(|d| d.as_u64().unwrap() as usize).collect();
-    Tensor::from_f64s(DType::F16, shape, &values).unwrap()
+    Tensor::from_f64s(dtype, shape, &values).unwrap()
 }
 
 fn predict(case: &str, recorded: &Value, precision: Precision) -> Tensor {
@@ -23,7 +25,7 @@ fn predict(case: &str, recorded: &Value, precision: Precision) -> Tensor {
     let options = Options { precision, ..Options::default() };
     let mut session = Session::new(package.verified(None).unwrap(), &options).unwrap();
     let inputs = recorded["inputs"].as_object().unwrap();
-    let inputs: Features = inputs.iter().map(|(n, t)| (n.clone(), tensor(t))).collect();
+    let inputs: Features = inputs.iter().map(|(n, t)| (n.clone(), tensor(DType::F32, t))).collect();
     let outputs = session.predict(&inputs).unwrap();
     outputs.find("y").and_then(Feature::tensor).cloned().unwrap()
 }
@@ -41,11 +43,70 @@ fn every_precision_computes_what_numpy_does() {
         for (precision, key) in
             [(Precision::Declared, "declared"), (Precision::F32, "f32"), (Precision::Fp16Strict, "strict")]
         {
-            let (actual, expected) = (predict(case, recorded, precision), tensor(&recorded[key]));
+            let (actual, expected) = (predict(case, recorded, precision), tensor(DType::F16, &recorded[key]));
             assert_eq!((actual.dtype(), actual.shape()), (DType::F16, expected.shape()), "{case} {key}");
             let same = actual.to_f64s().iter().zip(expected.to_f64s()).all(|(&a, b)| near(a, b));
             assert!(same, "{case} {key}: {:?}, but NumPy has {:?}", actual.to_f64s(), expected.to_f64s());
         }
     }
-    assert!(all.as_object().unwrap().len() >= 11);
+    assert!(all.as_object().unwrap().len() >= 12);
+}
+
+fn search(case: &str, recorded: &Value, precision: Precision, loss: f64) -> Overflow {
+    let folder = tempfile::tempdir().unwrap();
+    let mut inputs = Inputs::default();
+    for (name, value) in recorded["inputs"].as_object().unwrap() {
+        let path = folder.path().join(format!("{name}.npy"));
+        npy::write(&mut std::fs::File::create(&path).unwrap(), &tensor(DType::F32, value)).unwrap();
+        inputs.tensors.push((name.clone(), path));
+    }
+    find_overflow(&corpus::path(&format!("precision/{case}.mlpackage")), None, precision, &inputs, loss)
+        .unwrap()
+}
+
+#[test]
+fn the_first_op_that_fp16_is_too_small_for_is_named() {
+    let all = corpus::json("precision/expected.json");
+    for (case, recorded) in all.as_object().unwrap() {
+        let found = search(case, recorded, Precision::Declared, 0.01);
+        let first = found.findings.first().map(|f| (f.kind.as_str(), f.fault));
+        let fault = match recorded["finding"]["reason"].as_str() {
+            Some("overflow") => Some(Fault::Infinite),
+            Some("loss") => Some(Fault::Loss),
+            _ => None,
+        };
+        let wanted = recorded["finding"]["kind"].as_str().zip(fault);
+        assert_eq!(first, wanted, "{case}: {found:?}");
+    }
+}
+
+/// `300 * 400` and `310 * 400` are both beyond 65504: each product is at fault, the difference of the two is not.
+#[test]
+fn what_an_op_inherits_is_not_its_fault() {
+    let all = corpus::json("precision/expected.json");
+    let found = search("no-number", &all["no-number"], Precision::Declared, 0.01);
+    let kinds: Vec<&str> = found.findings.iter().map(|f| f.kind.as_str()).collect();
+    assert_eq!(kinds, ["mul", "mul"]);
+    let first = &found.findings[0];
+    assert_eq!(first.wide.largest(), 120_000.0);
+    assert_eq!((first.inputs[0].0.as_str(), first.inputs[0].1.largest()), ("x", 400.0));
+    assert_eq!(first.declared.not_finite, 1);
+}
+
+/// NumPy: `float16(x + 2048) - 2048` is 0 for every x of the case, so all of the result is lost.
+#[test]
+fn the_share_that_is_lost_decides() {
+    let all = corpus::json("precision/expected.json");
+    let found = search("cancellation", &all["cancellation"], Precision::Declared, 0.01);
+    assert_eq!((found.findings[0].own, found.findings[0].total), (1.0, 1.0));
+    assert!(search("cancellation", &all["cancellation"], Precision::Declared, 1.0).findings.is_empty());
+}
+
+/// The deviations of the case are near 1000: NumPy's `float16(1000) ** 2` is infinite.
+#[test]
+fn steps_within_a_norm_are_at_fault_when_they_are_rounded() {
+    let all = corpus::json("precision/expected.json");
+    let found = search("layer-norm", &all["layer-norm"], Precision::Fp16Strict, 0.01);
+    let first = &found.findings[0];
+    assert_eq!((first.kind.as_str(), first.fault), ("square", Fault::Infinite));
 }

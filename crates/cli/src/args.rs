@@ -6,7 +6,7 @@ pub(crate) use compress::{CompressArgs, DecompressArgs};
 
 use anemone::ane::{Os, Units};
 use anemone::picture::{Channels, Preprocess};
-use anemone::{DType, Opset};
+use anemone::{DType, LoadOptions, Model, Opset, Precision};
 use clap::{Args as ClapArgs, Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -47,14 +47,16 @@ pub(crate) enum Verb {
     #[command(after_help = "Examples:
   anemone run model.mlpackage --inputs inputs.safetensors -o out
   anemone run model.mlpackage --input x=x.npy --input y=y.npy -o out --npy
-  anemone run model.mlpackage --random 1
+  anemone run model.mlpackage --random 1 --precision f32
   anemone run classifier.mlpackage --image image=dog.jpg,crop=0.875,scale=0.0078125,bias=-0.9921875 \\
       --labels labels.txt")]
     Run(RunArgs),
-    /// Run a prediction and compare it with what is expected
+    /// Run a prediction and compare it with what is expected, or with fp32 op by op
     #[command(after_help = "Examples:
   anemone verify model.mlpackage --inputs in.safetensors --expected out.safetensors
-  anemone verify model.mlpackage --inputs in.npz --expected out.npz --atol 1e-3 --rtol 1e-2")]
+  anemone verify model.mlpackage --inputs in.npz --expected out.npz --atol 1e-3 --rtol 1e-2
+  anemone verify model.mlpackage --find-overflow --inputs in.safetensors
+  anemone verify model.mlpackage --find-overflow --random 1 --loss 0.5%")]
     Verify(VerifyArgs),
     /// Say where each op would run, why, and at what cost
     #[command(after_help = "Examples:
@@ -209,6 +211,20 @@ pub(crate) struct InputArgs {
     /// Function to run [default: the package's default one]
     #[arg(long)]
     pub function: Option<String>,
+    /// Numbers to compute with: declared, f32 (the reference for comparisons) or fp16-strict (rounded after every op)
+    #[arg(long, default_value = "declared", value_parser = computed)]
+    pub precision: Precision,
+}
+
+impl InputArgs {
+    /// How to load the model.
+    pub(crate) fn options(&self) -> LoadOptions {
+        let options = Model::options().precision(self.precision);
+        match &self.function {
+            Some(function) => options.function(function),
+            None => options,
+        }
+    }
 }
 
 /// Arguments of `run`.
@@ -243,8 +259,14 @@ pub(crate) struct VerifyArgs {
     #[command(flatten)]
     pub inputs: InputArgs,
     /// Expected outputs by name: a .safetensors or .npz file
-    #[arg(long, value_name = "FILE")]
-    pub expected: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "find_overflow")]
+    pub expected: Option<PathBuf>,
+    /// Run beside fp32, and name the ops that make infinities or NaN, or lose accuracy (schema anemone.overflow/1)
+    #[arg(long, conflicts_with = "expected")]
+    pub find_overflow: bool,
+    /// Share of its accuracy that an op may lose by itself: 1% or 0.01
+    #[arg(long, default_value = "1%", value_name = "SHARE", value_parser = share, requires = "find_overflow")]
+    pub loss: f64,
     /// Absolute tolerance
     #[arg(long, default_value_t = 1e-3)]
     pub atol: f64,
@@ -323,6 +345,11 @@ fn precision(text: &str) -> Result<DType, String> {
     }
 }
 
+fn computed(text: &str) -> Result<Precision, String> {
+    let names: Vec<&str> = Precision::ALL.iter().map(|p| p.name()).collect();
+    Precision::named(text).ok_or_else(|| format!("must be one of {}", names.join(", ")))
+}
+
 fn units(text: &str) -> Result<Units, String> {
     let names: Vec<&str> = Units::ALL.iter().map(|u| u.name()).collect();
     Units::named(text).ok_or_else(|| format!("must be one of {}", names.join(", ")))
@@ -335,6 +362,15 @@ fn shape(text: &str) -> Result<(String, Vec<usize>), String> {
     let dims: Result<Vec<usize>, _> = dims.split(['x', ',']).map(str::parse).collect();
     let dims = dims.map_err(|_| wrong())?;
     if name.is_empty() || dims.contains(&0) { Err(wrong()) } else { Ok((name.to_owned(), dims)) }
+}
+
+/// `1%` or `0.01`.
+fn share(text: &str) -> Result<f64, String> {
+    let (number, unit) = text.strip_suffix('%').map_or((text, 1.0), |n| (n, 0.01));
+    let share = number.trim().parse::<f64>().ok().map(|v| v * unit);
+    share
+        .filter(|s| s.is_finite() && *s >= 0.0)
+        .ok_or_else(|| format!("must be a share such as 1% or 0.01, but is {text:?}"))
 }
 
 fn named_file(text: &str) -> Result<(String, PathBuf), String> {
@@ -391,5 +427,7 @@ mod tests {
         assert_eq!((name.as_str(), file.to_str()), ("x", Some("dog.jpg")));
         assert_eq!((how.bias, how.channels), (vec![1.0, 2.0, 3.0], Some(Channels::Bgr)));
         assert!(image("x=a.png,zoom=2").is_err());
+        assert_eq!([share("1%"), share("0.25")], [Ok(0.01), Ok(0.25)]);
+        assert!(share("-1%").is_err() && share("NaN").is_err() && share("%").is_err());
     }
 }

@@ -231,6 +231,16 @@ def state():
     return program
 
 
+def narrowing():
+    """A cast to fp16 of a number that has no place there."""
+
+    @mb.program(input_specs=[mb.TensorSpec((1, 2), dtype=types.fp32)], opset_version=ct.target.iOS17)
+    def program(x):
+        return mb.mul(x=mb.cast(x=x, dtype="fp16"), y=np.float16(1e-3), name="y")
+
+    return program
+
+
 def main():
     FOLDER.mkdir(parents=True, exist_ok=True)
     expected = {}
@@ -265,6 +275,16 @@ def main():
         ),
         "strict": numbers((x * x) * np.float16(1e-3)),
         "finding": {"kind": "mul", "reason": "overflow"},
+    }
+    convert(narrowing(), ct.target.iOS17, "narrowing")
+    x = np.array([[70000, 3]], np.float32)
+    factor = np.float16(1e-3)
+    expected["narrowing"] = {
+        "inputs": {"x": numbers(x)},
+        "declared": numbers(x.astype(np.float16) * factor),
+        "f32": numbers((x * np.float32(factor)).astype(np.float16)),
+        "strict": numbers(x.astype(np.float16) * factor),
+        "finding": {"kind": "cast", "reason": "overflow"},
     }
     lines = [f"{json.dumps(k)}: {json.dumps(v, sort_keys=True)}" for k, v in sorted(expected.items())]
     (FOLDER / "expected.json").write_text("{\n" + ",\n".join(lines) + "\n}\n")

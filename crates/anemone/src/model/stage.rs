@@ -27,7 +27,12 @@ impl Stage {
         let interface = program.interface.function(&function.name).cloned().unwrap_or_default();
         let zeros = super::state::zeros(function)?;
         let session = Session::new(verified, &options.engine())?;
-        let stateful = (!zeros.is_empty()).then(|| function.clone());
+        let rewritten = || {
+            let mut function = function.clone();
+            options.precision.apply(&mut function);
+            function
+        };
+        let stateful = (!zeros.is_empty()).then(rewritten);
         Ok(Stage { interface, session, stateful, zeros })
     }
 

@@ -5,6 +5,7 @@ mod convert;
 mod devices;
 mod facts;
 mod inspect;
+mod overflow;
 mod plan;
 mod run;
 mod serve;

@@ -13,9 +13,9 @@ use anemone::{Error, Feature, Features, Ranked, statistics};
 const BEST: usize = 5;
 
 pub(super) fn run(args: RunArgs) -> Result<Outcome, Error> {
-    let function = args.inputs.function.clone();
+    let options = args.inputs.options();
     let labels = args.labels.as_deref().map(anemone::read_labels).transpose()?;
-    let outputs = anemone::run(&args.model, function.as_deref(), &args.inputs.into())?;
+    let outputs = anemone::run(&args.model, options, &args.inputs.into())?;
     let best = match &labels {
         Some(labels) => anemone::best_labels(&outputs, labels, BEST)?,
         None => Vec::new(),

@@ -8,10 +8,10 @@ use anemone::Error;
 use anemone::compare::{Difference, Tolerance};
 
 pub(super) fn run(args: VerifyArgs) -> Result<Outcome, Error> {
+    let Some(expected) = args.expected.clone() else { return super::overflow::run(args) };
     let tolerance = Tolerance { atol: args.atol, rtol: args.rtol };
-    let function = args.inputs.function.clone();
-    let found =
-        anemone::verify(&args.model, function.as_deref(), &args.inputs.into(), &args.expected, tolerance)?;
+    let options = args.inputs.options();
+    let found = anemone::verify(&args.model, options, &args.inputs.into(), &expected, tolerance)?;
     let passes = found.iter().all(Difference::passes);
     if args.json {
         print_json(&json::Verify::of(&args.model, &found, tolerance))?;

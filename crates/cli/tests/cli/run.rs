@@ -184,3 +184,20 @@ fn a_state_starts_at_zero_and_an_optional_input_at_its_default() {
         anemone(["verify", &model, "--inputs", &inputs, "--expected", &expected, "--atol", &atol]).report();
     }
 }
+
+/// NumPy: 300 * 300 * 1e-3 is 90 in float32, and 300 * 300 is infinite in float16.
+#[test]
+fn the_precision_decides_what_overflows() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("x.npy");
+    let x = anemone_tensor::Tensor::from_f32s([1, 3], &[300.0, 300.0, 300.0]).unwrap();
+    anemone_formats::npy::write(&mut std::fs::File::create(&file).unwrap(), &x).unwrap();
+    let input = format!("x={}", file.display());
+    for (precision, not_finite) in [("declared", 3), ("f32", 0), ("fp16-strict", 3)] {
+        let args =
+            ["run", "precision/square.mlpackage", "--input", &input, "--precision", precision, "--json"];
+        let found = anemone(args).json("anemone.run/1");
+        let y = &found["outputs"][0]["tensor"];
+        assert_eq!(y["not_finite"], not_finite, "{precision}: {found}");
+    }
+}

@@ -138,3 +138,33 @@ fn arrays_of_numpy_serve_as_inputs_and_expectations() {
     let tolerance = &meta["strict"];
     assert!(tolerance["atol"].as_f64().unwrap() < 1e-2);
 }
+
+#[test]
+fn an_overflow_is_named_with_its_range_and_the_rewrite_that_helps() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("x.npy");
+    let x = Tensor::from_f32s([1, 3], &[1.0, -20.0, 300.0]).unwrap();
+    npy::write(&mut std::fs::File::create(&file).unwrap(), &x).unwrap();
+    let input = format!("x={}", file.display());
+    let args = ["verify", "precision/square.mlpackage", "--find-overflow", "--input", &input];
+    let ran = anemone(args);
+    assert_eq!(ran.status, Some(1), "{ran:?}");
+    assert!(
+        ran.out.contains("makes 1 elements infinite") && ran.out.contains("scaled-square norm"),
+        "{ran:?}"
+    );
+    fits(&ran.out);
+    let ran = anemone(args.into_iter().chain(["--json"]));
+    let found: Value = serde_json::from_str(&ran.out).unwrap();
+    let first = &found["findings"][0];
+    assert_eq!((&found["schema"], &first["kind"]), (&"anemone.overflow/1".into(), &"mul".into()));
+    assert_eq!((&first["fault"], &first["fp32"]["max"]), (&"infinite".into(), &90_000.0.into()));
+    assert_eq!(first["inputs"][0]["absmax"], 300.0);
+}
+
+#[test]
+fn where_fp16_holds_nothing_is_found() {
+    let args = ["verify", "precision/clean.mlpackage", "--find-overflow", "--random", "1", "--loss", "2%"];
+    let text = anemone(args).report();
+    assert!(text.starts_with("fp16 holds for these inputs"), "{text}");
+}
