@@ -2,7 +2,8 @@
 //!
 //! Distributions and defaults: the MIL op reference of coremltools, `ops/defs/iOS15/random.py`. Which numbers come
 //! out is ours: Core ML does not document its generator. The same op with the same `seed` always draws the same
-//! numbers, also with the default seed -1, which leaves the choice to the engine.
+//! numbers, also with the default seed -1, which leaves the choice to the engine: ops without a seed are seeded by their
+//! names, so that they have nothing to do with each other.
 
 use super::common::{self, INT32, STRING, T, T_FLOATS};
 use super::{Default, Effect, Fault, OpDef, Param, Site, Version, Work, constant, tensor};
@@ -116,7 +117,7 @@ fn extents(shape: &[i64]) -> Result<Vec<usize>, Fault> {
 /// Draws every element of the result.
 fn draw(site: &EvalSite<'_>, mut one: impl FnMut(&mut Random) -> f64) -> Result<Vec<Literal>, Fault> {
     let shape = extents(&site.ints("shape")?)?;
-    let mut random = Random::seeded(site.int("seed")?);
+    let mut random = Random::of(site)?;
     let values: Vec<f64> = (0..common::element_count(&shape)?).map(|_| one(&mut random)).collect();
     EvalSite::floats(drawn_dtype(&site.site)?, &shape, &values)
 }
@@ -173,7 +174,7 @@ fn categorical(site: &EvalSite<'_>) -> Result<Vec<Literal>, Fault> {
     };
     let shape = [outer, &[size]].concat();
     let mut values = Vec::with_capacity(common::element_count(&shape)?);
-    let mut random = Random::seeded(site.int("seed")?);
+    let mut random = Random::of(site)?;
     let all = x.to_f64s();
     for row in 0..common::element_count(outer)? {
         let numbers = all.get(row * classes..(row + 1) * classes).unwrap_or_default();
@@ -203,6 +204,14 @@ struct Random {
 }
 
 impl Random {
+    /// The generator of an op.
+    fn of(site: &EvalSite<'_>) -> Result<Random, Fault> {
+        match site.int("seed")? {
+            -1 => Ok(Random { state: hash(&site.site.op.name) }),
+            seed => Ok(Random::seeded(seed)),
+        }
+    }
+
     fn seeded(seed: i64) -> Random {
         Random { state: u64::from_le_bytes(seed.to_le_bytes()) }
     }
@@ -237,6 +246,11 @@ impl Random {
         }
         weights.iter().rposition(|w| *w > 0.0).unwrap_or_default()
     }
+}
+
+/// FNV-1a, 64 bits (Fowler, Noll, Vo).
+fn hash(name: &str) -> u64 {
+    name.bytes().fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3))
 }
 
 #[cfg(test)]
