@@ -21,6 +21,7 @@ mod session;
 mod specialise;
 mod state;
 
+pub use kernels::simd::Isa;
 pub use options::{DEFAULT_MAX_STEPS, DEFAULT_MEMORY_LIMIT, Options};
 pub use precision::Precision;
 pub use profile::{Profiler, StepInfo};

@@ -17,6 +17,16 @@ use crate::kernels::simd::Isa;
 /// Spins before a waiting thread parks: some tens of microseconds.
 const SPINS: usize = 1000;
 
+/// Is told when a thread begins to take part in a job of several tasks, and when it has nothing left to do there; each
+/// time on that thread.
+pub trait Watch: Send + Sync {
+    /// Tasks may follow on this thread.
+    fn enter(&self);
+
+    /// No more tasks of the job follow on this thread.
+    fn leave(&self);
+}
+
 /// The tasks of one call, borrowed from the caller's stack while it waits.
 struct Job<'a> {
     task: &'a (dyn Fn(usize, usize) + Sync),
@@ -24,11 +34,19 @@ struct Job<'a> {
     next: AtomicUsize,
     seats: AtomicUsize,
     panic: Mutex<Option<Box<dyn Any + Send>>>,
+    watch: Option<&'a dyn Watch>,
 }
 
 impl Job<'_> {
-    /// Claims and runs tasks until none is left.
+    /// Takes part, and tells whoever watches.
     fn work(&self) {
+        self.watch.inspect(|w| w.enter());
+        self.run_tasks();
+        self.watch.inspect(|w| w.leave());
+    }
+
+    /// Claims and runs tasks until none is left.
+    fn run_tasks(&self) {
         let seat = self.seats.fetch_add(1, Ordering::Relaxed);
         loop {
             let i = self.next.fetch_add(1, Ordering::Relaxed);
@@ -144,6 +162,7 @@ pub struct Pool {
     workers: Vec<JoinHandle<()>>,
     busy: AtomicBool,
     isa: Isa,
+    watch: Option<Arc<dyn Watch>>,
 }
 
 impl Pool {
@@ -166,12 +185,17 @@ impl Pool {
             std::thread::Builder::new().name(format!("anemone-{i}")).spawn(move || shared.serve()).ok()
         };
         let workers = (1..threads).map_while(start).collect();
-        Self { shared, workers, busy: AtomicBool::new(false), isa }
+        Self { shared, workers, busy: AtomicBool::new(false), isa, watch: None }
     }
 
     /// Number of threads that work on a job, the caller included.
     pub fn threads(&self) -> usize {
         self.workers.len() + 1
+    }
+
+    /// Tells `watch` of every thread that takes part in a job from now on; `None` ends that.
+    pub fn watch(&mut self, watch: Option<Arc<dyn Watch>>) {
+        self.watch = watch;
     }
 
     /// The instruction set of the kernels that run here.
@@ -200,6 +224,7 @@ impl Pool {
             next: AtomicUsize::new(0),
             seats: AtomicUsize::new(0),
             panic: Mutex::new(None),
+            watch: self.watch.as_deref(),
         };
         // SAFETY: the reference outlives its use: workers enter a job only while it is published, and `retract`
         // returns only when it is not and no worker is inside. Nothing between the two can unwind, since
@@ -313,6 +338,35 @@ mod tests {
                 assert!(hits.iter().all(|h| h.load(Ordering::Relaxed) == 1));
             }
         }
+    }
+
+    #[test]
+    fn a_watch_sees_every_thread_enter_and_leave() {
+        #[derive(Default)]
+        struct Count {
+            inside: AtomicUsize,
+            entered: AtomicUsize,
+        }
+        impl Watch for Count {
+            fn enter(&self) {
+                self.entered.fetch_add(1, Ordering::Relaxed);
+                self.inside.fetch_add(1, Ordering::Relaxed);
+            }
+
+            fn leave(&self) {
+                self.inside.fetch_sub(1, Ordering::Relaxed);
+            }
+        }
+        let (mut pool, count) = (Pool::new(2), Arc::new(Count::default()));
+        pool.run(8, |_| {});
+        pool.watch(Some(count.clone()));
+        pool.run(8, |_| assert!((1..=2).contains(&count.inside.load(Ordering::Relaxed))));
+        assert_eq!(count.inside.load(Ordering::Relaxed), 0);
+        let entered = count.entered.load(Ordering::Relaxed);
+        assert!((1..=2).contains(&entered), "{entered}");
+        pool.watch(None);
+        pool.run(8, |_| {});
+        assert_eq!(count.entered.load(Ordering::Relaxed), entered);
     }
 
     #[test]

@@ -1,13 +1,15 @@
 //! A loaded function, ready to predict.
 
+use crate::kernels::simd::Isa;
 use crate::plan::{Plan, Run};
-use crate::pool::Pool;
+use crate::pool::{Pool, Watch};
 use crate::profile::Profiler;
 use crate::specialise::{fold_limits, is_static, specialise};
 use crate::{Options, State};
 use anemone_mil::{Dim, Function, Literal, Tensor, Type, VerifiedFunction, fold_constants};
 use anemone_model::{DictKey, Feature, Features, Observer, Port, Predict, PredictError};
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// A function loaded into the CPU engine.
 ///
@@ -90,6 +92,21 @@ impl Session {
     /// The steps of the plans made so far, for people.
     pub fn describe(&self) -> String {
         self.plans.values().map(|p| format!("{p:?}\n")).collect()
+    }
+
+    /// Threads that share the work.
+    pub fn threads(&self) -> usize {
+        self.pool.threads()
+    }
+
+    /// The instruction set of the kernels.
+    pub fn isa(&self) -> Isa {
+        self.pool.isa()
+    }
+
+    /// Tells `watch` of every thread that takes part in the work of an op; `None` ends that.
+    pub fn watch(&mut self, watch: Option<Arc<dyn Watch>>) {
+        self.pool.watch(watch);
     }
 
     /// One prediction on the session's own state that tells a profiler of every step.
