@@ -44,8 +44,8 @@ const TASKS: &[(&str, &str, &str, Task)] = &[
     ),
     (
         "conformance",
-        "[--packages] [--run] [--serve]",
-        "check everything that coremltools wrote",
+        "[--packages] [--run] [--serve] [--accept]",
+        "check what coremltools wrote, replay every recorded case, renew docs/status.md",
         conformance::run_task,
     ),
     ("fidelity", "", "compare the planner with what Core ML planned on a device", |args| {

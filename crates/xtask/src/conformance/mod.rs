@@ -1,128 +1,115 @@
-//! Everything that coremltools wrote and we have at hand: read, written, printed, parsed, inferred, verified and run.
+//! Conformance: what coremltools wrote is read as it was meant, and what it computes is what outside references say.
 
-mod replay;
+mod case;
+mod compare;
+mod engine;
+mod packages;
+mod reference;
 mod serve;
+mod status;
 mod unpack;
 
 use crate::Outcome;
-use crate::place::{ending_with, repository, shared_folder, target};
-use anemone_mil::ops::Site;
-use anemone_mil::{Function, Level, OpId, Program, Type, difference, verify};
-use anemone_package::{Files, Package, read, read_compiled, write};
-use anemone_testkit::files::read_folder;
-use anemone_testkit::text::difference_after_text;
-use std::collections::BTreeMap;
-use std::fmt::Write;
+use crate::place::repository;
+use case::Case;
+use compare::Verdict;
+use status::{Record, STATUS};
 use std::fs;
-use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-/// What is asked of every package, in order.
-const CHECKS: [&str; 5] = ["read", "write", "text", "infer", "verify"];
-
-/// Findings that are printed; all of them go into a file.
-const SHOWN: usize = 40;
-
-/// One package or compiled model to check.
-struct Case {
-    group: &'static str,
-    name: String,
-    path: PathBuf,
+/// What a case is replayed through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Route {
+    /// `anemone::Model`, as a user meets it.
+    Engine,
+    /// The readable evaluation that the engine's kernels are judged by.
+    Reference,
 }
 
-/// `[--packages] [--run] [--serve]`: checks the packages, replays the cases, replays them through `anemone serve`; the
-/// first two when nothing is said.
+impl Route {
+    const ALL: [Route; 2] = [Route::Engine, Route::Reference];
+
+    fn name(self) -> &'static str {
+        match self {
+            Route::Engine => "engine",
+            Route::Reference => "reference",
+        }
+    }
+}
+
+/// How one case ended on one route.
+struct Outcomes<'c> {
+    case: &'c Case,
+    route: Route,
+    verdict: Verdict,
+}
+
+/// `[--packages] [--run] [--serve] [--accept]`: checks the packages, replays the cases, replays them through
+/// `anemone serve`; all three when nothing is said.
+///
+/// Replaying writes `docs/status.md`, unless a case does worse than that page has it; with `--accept` it does so then,
+/// too.
 ///
 /// # Errors
-/// When the shared data are not there or cannot be unpacked.
+/// When the cases cannot be read.
 pub fn run_task(args: &[String]) -> Result<Outcome, String> {
-    if let Some(unknown) = args.iter().find(|a| !["--packages", "--run", "--serve"].contains(&a.as_str())) {
-        return Err(format!("unknown argument {unknown}; there are --packages, --run and --serve"));
+    let known = ["--packages", "--run", "--serve", "--accept"];
+    if let Some(unknown) = args.iter().find(|a| !known.contains(&a.as_str())) {
+        return Err(format!("unknown argument {unknown}; there are {}", known.join(", ")));
     }
-    let asked = |flag: &str| args.is_empty() || args.iter().any(|a| a == flag);
-    let conformance = unpack::conformance()?;
-    let mut outcome = Outcome::Clean;
-    if asked("--packages") {
-        outcome = check_all(&cases(&conformance)?)?;
+    let given = |flag: &str| args.iter().any(|a| a == flag);
+    let everything = !known[..3].iter().any(|flag| given(flag));
+    let folder = unpack::conformance()?;
+    let cases = case::all(&folder)?;
+    let mut findings = 0;
+    if everything || given("--packages") {
+        findings += usize::from(packages::run(&folder)? == Outcome::Findings);
     }
-    if asked("--run") {
-        replay::run(&conformance)?;
+    if everything || given("--run") {
+        findings += run(&cases, given("--accept"))?;
     }
-    if args.iter().any(|a| a == "--serve") && serve::replay(&conformance)? == Outcome::Findings {
-        outcome = Outcome::Findings;
+    if everything || given("--serve") {
+        findings += usize::from(serve::replay(&cases)? == Outcome::Findings);
     }
-    Ok(outcome)
+    Ok(Outcome::of(findings))
 }
 
-fn cases(conformance: &Path) -> Result<Vec<Case>, String> {
-    let models = shared_folder("models")?;
-    let placement = unpack::placement()?;
-    let mut cases = Vec::new();
-    for (group, root, ending) in [
-        ("corpus", repository().join("corpus/packages"), ".mlpackage"),
-        ("models", models.clone(), ".mlpackage"),
-        ("compiled", models, ".mlmodelc"),
-        ("placement", placement, ".mlpackage"),
-        ("conformance", conformance.to_path_buf(), ".mlpackage"),
-    ] {
-        let found = ending_with(&root, ending);
-        if found.is_empty() {
-            return Err(format!("no {ending} below {}", root.display()));
-        }
-        cases.extend(found.into_iter().map(|path| {
-            let below = path.strip_prefix(&root).unwrap_or(&path).display().to_string();
-            Case { group, name: format!("{group}/{below}"), path }
-        }));
+/// Replays cases on both routes and renews the page; returns how many do worse than it says.
+fn run(cases: &[Case], accept: bool) -> Result<usize, String> {
+    let outcomes = replay(cases);
+    print!("{}", status::summary(cases, &outcomes));
+    let worse = Record::read()?.worse(&outcomes);
+    worse.iter().for_each(|line| println!("worse   {line}"));
+    if worse.is_empty() || accept {
+        let file = repository().join(STATUS);
+        fs::write(&file, status::page(cases, &outcomes)).map_err(|e| format!("{}: {e}", file.display()))?;
+        println!("{STATUS} is up to date");
+    } else {
+        println!("{STATUS} is left as it was; --accept takes this over as it is");
     }
-    Ok(cases)
+    Ok(if accept { 0 } else { worse.len() })
 }
 
-#[derive(Default)]
-struct Tally {
-    packages: usize,
-    ops: usize,
-    passed: [usize; CHECKS.len()],
-    clean: usize,
-}
-
-/// Checks cases side by side, prints the table and the findings.
-fn check_all(cases: &[Case]) -> Result<Outcome, String> {
-    let tallies: Mutex<BTreeMap<&str, Tally>> = Mutex::default();
-    let findings: Mutex<Vec<String>> = Mutex::default();
+/// Every case on every route, side by side; in order of case, then route.
+fn replay(cases: &[Case]) -> Vec<Outcomes<'_>> {
+    let done: Mutex<Vec<Outcomes<'_>>> = Mutex::default();
     in_parallel(cases, |case| {
-        let (ops, faults) = check(&case.path);
-        if let (Ok(mut tallies), Ok(mut findings)) = (tallies.lock(), findings.lock()) {
-            let tally = tallies.entry(case.group).or_default();
-            tally.packages += 1;
-            tally.ops += ops;
-            tally.clean += usize::from(faults.is_empty());
-            for (passed, check) in tally.passed.iter_mut().zip(CHECKS) {
-                *passed +=
-                    usize::from(!faults.iter().any(|(failed, _)| *failed == check || *failed == "read"));
-            }
-            let lines = faults
-                .iter()
-                .map(|(check, why)| format!("{}: {check}: {}", case.name, why.replace('\n', "; ")));
-            findings.extend(lines);
+        for route in Route::ALL {
+            let verdict = match route {
+                Route::Engine => engine::replay(case),
+                Route::Reference => reference::replay(case),
+            };
+            let verdict = verdict.unwrap_or_else(Verdict::Error);
+            done.lock().unwrap_or_else(|e| e.into_inner()).push(Outcomes { case, route, verdict });
         }
     });
-    let tallies = tallies.into_inner().map_err(|e| e.to_string())?;
-    let mut findings = findings.into_inner().map_err(|e| e.to_string())?;
-    findings.sort();
-    print!("{}", table(&tallies));
-    let file = target().join("conformance/findings.txt");
-    fs::write(&file, findings.join("\n")).map_err(|e| format!("cannot write {}: {e}", file.display()))?;
-    for line in findings.iter().take(SHOWN) {
-        println!("{line}");
-    }
-    if findings.len() > SHOWN {
-        println!("and {} more, all in {}", findings.len() - SHOWN, file.display());
-    }
-    Ok(Outcome::of(findings.len()))
+    let mut outcomes = done.into_inner().unwrap_or_else(|e| e.into_inner());
+    outcomes.sort_by_key(|o| (o.case.suite.clone(), o.case.test.clone(), o.case.name.clone(), o.route));
+    outcomes
 }
 
 /// Runs `work` on every item, on as many threads as there are processors.
-fn in_parallel<T: Sync>(items: &[T], work: impl Fn(&T) + Sync) {
+fn in_parallel<'t, T: Sync>(items: &'t [T], work: impl Fn(&'t T) + Sync) {
     let queue = Mutex::new(items.iter());
     let next = || queue.lock().ok()?.next();
     std::thread::scope(|scope| {
@@ -136,82 +123,16 @@ fn in_parallel<T: Sync>(items: &[T], work: impl Fn(&T) + Sync) {
     });
 }
 
-fn table(tallies: &BTreeMap<&str, Tally>) -> String {
-    let mut text = format!("{:<12} {:>8} {:>8}", "group", "packages", "ops");
-    for name in CHECKS.iter().chain(&["clean"]) {
-        let _ = write!(text, " {name:>7}");
-    }
-    text.push('\n');
-    for (group, tally) in tallies {
-        let _ = write!(text, "{group:<12} {:>8} {:>8}", tally.packages, tally.ops);
-        for passed in tally.passed.iter().chain([&tally.clean]) {
-            let _ = write!(text, " {passed:>7}");
-        }
-        text.push('\n');
-    }
-    text
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Number of ops, and each check that failed with the reason.
-fn check(path: &Path) -> (usize, Vec<(&'static str, String)>) {
-    let compiled = path.extension().is_some_and(|e| e == "mlmodelc");
-    let package = match open(path, compiled) {
-        Ok(package) => package,
-        Err(e) => return (0, vec![("read", e)]),
-    };
-    let program = &package.program;
-    let ops = program.functions.iter().map(Function::op_count).sum();
-    let mut faults = inference(program);
-    faults.extend(difference_after_text(program).map(|d| ("text", d)));
-    faults.extend(verify(program, Level::Canonical).err().map(|e| ("verify", e.to_string())));
-    if !compiled {
-        faults.extend(after_package(&package).err().map(|e| ("write", e)));
+    #[test]
+    fn every_recorded_case_computes_as_well_as_the_status_page_says() {
+        let folder = unpack::conformance().expect("the cases of the corpus");
+        let cases = case::all(&folder).expect("readable cases");
+        assert!(cases.len() >= 1657, "{} cases", cases.len());
+        let worse = Record::read().expect("the status page").worse(&replay(&cases));
+        assert!(worse.is_empty(), "{}", worse.join("\n"));
     }
-    (ops, faults)
-}
-
-fn open(path: &Path, compiled: bool) -> Result<Package, String> {
-    let files: Files = read_folder(path).map_err(|e| e.to_string())?;
-    let package = if compiled { read_compiled(&files) } else { read(&files) };
-    package.map_err(|e| e.to_string())
-}
-
-/// Written and read again, the program and its interface are equal, and written again they give the same bytes.
-fn after_package(package: &Package) -> Result<(), String> {
-    let written = rewritten(package)?;
-    let again = read(&written).map_err(|e| format!("what was written cannot be read: {e}"))?;
-    if let Some(difference) = difference(&package.program, &again.program) {
-        return Err(difference);
-    }
-    if rewritten(&again)? != written {
-        return Err("other bytes the second time".into());
-    }
-    Ok(())
-}
-
-fn rewritten(package: &Package) -> Result<Files, String> {
-    let verified = verify(&package.program, Level::Imported).map_err(|e| e.to_string())?;
-    let mut files = Files::new();
-    write(verified, &package.kept, &mut files).map_err(|e| e.to_string())?;
-    Ok(files)
-}
-
-/// Ops whose inferred types contradict the stored ones; either may leave a dim open that the other knows.
-fn inference(program: &Program) -> Vec<(&'static str, String)> {
-    let ops = program.functions.iter().flat_map(|f| f.walk().into_iter().map(move |(_, id)| (f, id)));
-    ops.filter_map(|(f, id)| infer(f, id).err()).map(|e| ("infer", e)).collect()
-}
-
-fn infer(function: &Function, id: OpId) -> Result<(), String> {
-    let op = function.op(id);
-    let place = format!("{} \"{}\"", op.kind.name(), op.name);
-    let inferred =
-        Site::new(function, op).and_then(|site| site.infer()).map_err(|e| format!("{place}: {e}"))?;
-    let stored: Vec<Type> = op.outputs.iter().map(|&v| function.value(v).ty.clone()).collect();
-    let agree = inferred.len() == stored.len() && inferred.iter().zip(&stored).all(|(i, s)| i.compatible(s));
-    if agree {
-        return Ok(());
-    }
-    let spell = |types: &[Type]| types.iter().map(Type::to_string).collect::<Vec<_>>().join(", ");
-    Err(format!("{place}: infers {}, but stored is {}", spell(&inferred), spell(&stored)))
 }

@@ -1,72 +1,49 @@
 //! The conformance cases through one `anemone serve --stdio`, as a program in another language would run them.
 
-use super::replay::{arrays, outside};
+use super::case::{Case, Tensors, tensors};
+use super::compare::{Verdict, WORDS, compare};
 use crate::Outcome;
 use crate::place::{cargo, run, target};
-use anemone_tensor::Tensor;
+use anemone_model::{DictKey, Feature, Features};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Instant;
 
 /// Failures that are printed; all of them go into a file.
 const SHOWN: usize = 40;
 
-/// Replays every case below `folder` in one process and prints how many pass.
+/// Replays every case in one process and prints how many pass.
 ///
 /// # Errors
 /// When the command cannot be built or does not keep to the protocol.
-pub fn replay(folder: &Path) -> Result<Outcome, String> {
+pub fn replay(cases: &[Case]) -> Result<Outcome, String> {
     run(cargo().args(["build", "--quiet", "-p", "anemone-cli"]))?;
-    let entries = fs::read_dir(folder).map_err(|e| format!("cannot list {}: {e}", folder.display()))?;
-    let mut cases: Vec<PathBuf> =
-        entries.filter_map(|e| Some(e.ok()?.path())).filter(|p| p.is_dir()).collect();
-    cases.sort();
     let mut client = Client::start(&target().join("debug/anemone"))?;
     let start = Instant::now();
-    let (mut strict, mut tolerance, mut lines) = (0, 0, Vec::new());
-    let mut kinds: BTreeMap<String, usize> = BTreeMap::new();
-    for case in &cases {
-        let meta = fs::read(case.join("meta.json")).map_err(|e| format!("{}: {e}", case.display()))?;
-        let meta: Value = serde_json::from_slice(&meta).map_err(|e| format!("{}: {e}", case.display()))?;
-        match client.case(case, &meta)? {
-            Verdict::Strict => strict += 1,
-            Verdict::Tolerance => tolerance += 1,
-            Verdict::Failed(kind, why) => {
-                *kinds.entry(kind.clone()).or_default() += 1;
-                lines.push(format!("{kind} {} {}: {why}", meta["case"], meta["test"]).replace('\n', "; "));
-            }
+    let (mut ranks, mut lines) = ([0; WORDS.len()], Vec::new());
+    for case in cases {
+        let verdict = client.case(case)?;
+        ranks[verdict.rank()] += 1;
+        if let Verdict::Wrong(why) | Verdict::Error(why) = &verdict {
+            lines.push(format!("{} {} {}: {why}", verdict.word(), case.name, case.test).replace('\n', "; "));
         }
     }
     client.end()?;
     let seconds = start.elapsed().as_secs_f64();
     let share = |n: usize| 100.0 * n as f64 / cases.len().max(1) as f64;
     println!("\n{} cases through one `anemone serve --stdio` in {seconds:.1} s", cases.len());
-    println!("within tolerance  {:>5}  {:.2} %", strict + tolerance, share(strict + tolerance));
-    println!("within strict     {strict:>5}  {:.2} %", share(strict));
-    kinds.iter().for_each(|(kind, count)| println!("{kind:<17} {count:>5}"));
-    let file = folder.with_file_name("serve.txt");
+    println!("within tolerance  {:>5}  {:.2} %", ranks[2] + ranks[3], share(ranks[2] + ranks[3]));
+    println!("within strict     {:>5}  {:.2} %", ranks[3], share(ranks[3]));
+    let file = target().join("conformance/serve.txt");
     fs::write(&file, lines.join("\n")).map_err(|e| format!("cannot write {}: {e}", file.display()))?;
     lines.iter().take(SHOWN).for_each(|line| println!("{}", line.chars().take(240).collect::<String>()));
     if lines.len() > SHOWN {
         println!("and {} more, all in {}", lines.len() - SHOWN, file.display());
     }
     Ok(Outcome::of(lines.len()))
-}
-
-/// How a case ended.
-enum Verdict {
-    Strict,
-    Tolerance,
-    /// The kind of the failure, `wrong` where there was none, and why.
-    Failed(String, String),
-}
-
-fn wrong<T>(why: String) -> Result<T, Verdict> {
-    Err(Verdict::Failed("wrong".into(), why))
 }
 
 /// The other end of the pipes.
@@ -116,49 +93,37 @@ impl Client {
     fn done(&mut self, request: Value) -> Result<Result<Value, Verdict>, String> {
         let answer = self.ask(request)?;
         let said = |key: &str| answer[key].as_str().unwrap_or_default().to_owned();
-        Ok(if answer["ok"] == true { Ok(answer) } else { Err(Verdict::Failed(said("kind"), said("error"))) })
+        let failed = || Verdict::Error(format!("{}: {}", said("kind"), said("error")));
+        Ok(if answer["ok"] == true { Ok(answer) } else { Err(failed()) })
     }
 
-    fn case(&mut self, case: &Path, meta: &Value) -> Result<Verdict, String> {
-        let load = json!({"op": "load", "path": case.join("model.mlpackage"), "function": meta["function"]});
+    fn case(&mut self, case: &Case) -> Result<Verdict, String> {
+        let load = json!({"op": "load", "path": case.package(), "function": case.function});
         let model = match self.done(load)? {
             Ok(answer) => answer["model"].clone(),
             Err(verdict) => return Ok(verdict),
         };
-        let verdict = self.steps(case, meta, &model)?.unwrap_or_else(|failed| failed);
+        let verdict = self.steps(case, &model)?.unwrap_or_else(|failed| failed);
         self.ask(json!({"op": "free", "model": model}))?;
         Ok(verdict)
     }
 
-    fn steps(
-        &mut self,
-        case: &Path,
-        meta: &Value,
-        model: &Value,
-    ) -> Result<Result<Verdict, Verdict>, String> {
+    fn steps(&mut self, case: &Case, model: &Value) -> Result<Result<Verdict, Verdict>, String> {
         let mut state = Value::Null;
-        if meta["stateful"] == true {
+        if case.stateful {
             match self.done(json!({"op": "new_state", "model": model}))? {
                 Ok(answer) => state = answer["state"].clone(),
                 Err(failed) => return Ok(Err(failed)),
             }
         }
         let mut worst = Verdict::Strict;
-        for step in 0..meta["steps"].as_u64().unwrap_or(1) {
-            let suffix = if step == 0 { String::new() } else { format!(".{step}") };
-            let inputs = case.join(format!("inputs{suffix}.safetensors"));
+        for step in 0..case.steps {
+            let inputs = case.step_file("inputs", step);
             let inputs = if inputs.exists() { json!(inputs) } else { Value::Null };
             let outputs = self.folder.path().join("outputs");
             let request = json!({"op": "predict", "model": model, "inputs": inputs, "outputs": outputs, "state": state});
-            let answer = match self.done(request)? {
-                Ok(answer) => answer,
-                Err(failed) => return Ok(Err(failed)),
-            };
-            let (found, expected) =
-                (arrays(&outputs)?, arrays(&case.join(format!("expected{suffix}.safetensors")))?);
-            match compare(&found, &expected, &answer, meta)? {
-                Ok(Verdict::Tolerance) => worst = Verdict::Tolerance,
-                Ok(_) => {}
+            match self.done(request)? {
+                Ok(answer) => worst = worst.and(compare(case, step, &features(&answer, tensors(&outputs)?))?),
                 Err(failed) => return Ok(Err(failed)),
             }
         }
@@ -174,47 +139,25 @@ impl Client {
     }
 }
 
-fn compare(
-    found: &BTreeMap<String, Tensor>,
-    expected: &BTreeMap<String, Tensor>,
-    answer: &Value,
-    meta: &Value,
-) -> Result<Result<Verdict, Verdict>, String> {
-    let mut verdict = Verdict::Strict;
-    for (name, wanted) in expected {
-        let Some(actual) = found.get(name) else { return Ok(wrong(format!("no output {name}"))) };
-        if meta["compare_shapes"] == true && actual.shape() != wanted.shape() {
-            let why = format!("{name} has shape {:?}, expected {:?}", actual.shape(), wanted.shape());
-            return Ok(wrong(why));
-        }
-        let allowed = meta["mismatch_ratio"].as_f64().unwrap_or(0.0);
-        let (share, worst) = outside(actual, wanted, &meta["tolerance"])?;
-        if share > allowed {
-            return Ok(wrong(format!("{name}: {worst}")));
-        }
-        if outside(actual, wanted, &meta["strict"])?.0 > allowed {
-            verdict = Verdict::Tolerance;
+/// The tensors, labels and probabilities of an answer.
+fn features(answer: &Value, tensors: Tensors) -> Features {
+    let mut features: Features = tensors.into_iter().collect();
+    for (name, label) in answer["labels"].as_object().into_iter().flatten() {
+        match label {
+            Value::String(text) => features.insert(name, Feature::Text(text.clone())),
+            number => features.insert(name, Feature::Int(number.as_i64().unwrap_or_default())),
         }
     }
-    if meta["labels"].is_object() && answer["labels"] != meta["labels"] {
-        return Ok(wrong(format!("labels are {}, expected {}", answer["labels"], meta["labels"])));
+    for (name, entries) in answer["dicts"].as_object().into_iter().flatten() {
+        let entry = |entry: &Value| {
+            let key = match &entry[0] {
+                Value::String(text) => DictKey::Text(text.clone()),
+                number => DictKey::Int(number.as_i64()?),
+            };
+            Some((key, entry[1].as_f64()?))
+        };
+        let entries = entries.as_array().into_iter().flatten().filter_map(entry).collect();
+        features.insert(name, Feature::Dict(entries));
     }
-    for (name, wanted) in meta["dicts"].as_object().into_iter().flatten() {
-        if !probabilities_agree(&answer["dicts"][name], wanted, &meta["tolerance"]) {
-            return Ok(wrong(format!("{name} is {}, expected {wanted}", answer["dicts"][name])));
-        }
-    }
-    Ok(Ok(verdict))
-}
-
-/// True when both have the same keys, in whatever order, and each probability is within the tolerance.
-fn probabilities_agree(found: &Value, wanted: &Value, tolerance: &Value) -> bool {
-    let (Some(found), Some(wanted)) = (found.as_array(), wanted.as_array()) else { return false };
-    let limit =
-        |v: f64| tolerance["atol"].as_f64().unwrap_or(0.0) + tolerance["rtol"].as_f64().unwrap_or(0.0) * v;
-    let close = |w: &Value| {
-        let same = found.iter().find(|f| f[0] == w[0]).and_then(|f| f[1].as_f64());
-        same.zip(w[1].as_f64()).is_some_and(|(f, w)| (f - w).abs() <= limit(w.abs()))
-    };
-    found.len() == wanted.len() && wanted.iter().all(close)
+    features
 }

@@ -1,16 +1,17 @@
-//! Shared archives, unpacked once.
+//! Archives of cases, unpacked once.
 
-use crate::place::{run, shared_folder, target};
+use crate::place::{repository, target};
+use ruzstd::decoding::StreamingDecoder;
 use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 /// The folder of conformance cases, one folder a case.
 ///
 /// # Errors
-/// When the shards are not there or cannot be unpacked.
-pub fn conformance() -> Result<PathBuf, String> {
-    let shards = shared_folder("conformance/public")?;
+/// When the archives of the corpus are not there or are damaged.
+pub(super) fn conformance() -> Result<PathBuf, String> {
+    let shards = repository().join("corpus/conformance");
     let entries = fs::read_dir(&shards).map_err(|e| format!("cannot list {}: {e}", shards.display()))?;
     let paths = entries.filter_map(|e| Some(e.ok()?.path()));
     let mut archives: Vec<PathBuf> = paths.filter(|p| p.to_string_lossy().ends_with(".tar.zst")).collect();
@@ -18,34 +19,38 @@ pub fn conformance() -> Result<PathBuf, String> {
     unpacked("cases", &archives)
 }
 
-/// The folder of packages with recorded placements.
+/// The folder of packages with recorded placements, from the shared ones.
 ///
 /// # Errors
 /// As [`conformance`].
-pub fn placement() -> Result<PathBuf, String> {
-    unpacked("placement", &[shared_folder("placement")?.join("cases.tar.zst")])
+pub(super) fn placement(shared: &Path) -> Result<PathBuf, String> {
+    unpacked("placement", &[shared.join("cases.tar.zst")])
 }
 
-/// Unpacks archives into a folder of their own; one that is there already, from the same archives, is taken as it is.
+/// Unpacks archives into a folder that is named after what is in them; one that is there already is taken as it is.
 fn unpacked(name: &str, archives: &[PathBuf]) -> Result<PathBuf, String> {
-    let folder = target().join("conformance").join(name);
-    let stamp = folder.with_extension("stamp");
-    let sizes: Vec<String> = archives.iter().map(|a| format!("{} {}", a.display(), size(a))).collect();
-    if fs::read_to_string(&stamp).is_ok_and(|s| s == sizes.join("\n")) {
+    let fail = |path: &Path, e: std::io::Error| format!("{}: {e}", path.display());
+    let packed = archives.iter().map(|a| fs::read(a).map_err(|e| fail(a, e)));
+    let packed = packed.collect::<Result<Vec<Vec<u8>>, String>>()?;
+    let mut hasher = DefaultHasher::new();
+    packed.hash(&mut hasher);
+    let parent = target().join("conformance");
+    let folder = parent.join(format!("{name}-{:016x}", hasher.finish()));
+    if folder.is_dir() {
         return Ok(folder);
     }
-    if folder.exists() {
-        fs::remove_dir_all(&folder).map_err(|e| format!("cannot empty {}: {e}", folder.display()))?;
+    fs::create_dir_all(&parent).map_err(|e| fail(&parent, e))?;
+    let new = tempfile::tempdir_in(&parent).map_err(|e| fail(&parent, e))?;
+    for (archive, bytes) in archives.iter().zip(&packed) {
+        let plain =
+            StreamingDecoder::new(bytes.as_slice()).map_err(|e| format!("{}: {e}", archive.display()))?;
+        tar::Archive::new(plain).unpack(new.path()).map_err(|e| fail(archive, e))?;
     }
-    fs::create_dir_all(&folder).map_err(|e| format!("cannot make {}: {e}", folder.display()))?;
-    for archive in archives {
-        run(Command::new("tar").arg("--zstd").arg("-xf").arg(archive).arg("-C").arg(&folder))
-            .map_err(|e| format!("{e}; unpacking needs tar and zstd"))?;
+    // Another process may have been faster; what it made is the same.
+    if let Err(e) = fs::rename(new.path(), &folder)
+        && !folder.is_dir()
+    {
+        return Err(fail(&folder, e));
     }
-    fs::write(&stamp, sizes.join("\n")).map_err(|e| format!("cannot write {}: {e}", stamp.display()))?;
     Ok(folder)
-}
-
-fn size(path: &Path) -> u64 {
-    fs::metadata(path).map_or(0, |m| m.len())
 }
