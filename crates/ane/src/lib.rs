@@ -25,6 +25,6 @@ pub use device::{Device, ProfileError, UnknownDevice};
 pub use eligibility::{Answer, Verdict};
 pub use fact::{Evidence, Fact, Standing, Witness};
 pub use os::{Os, UnknownOs};
-pub use plan::{OpPlan, Plan, Segment, plan};
+pub use plan::{Boundary, Convolutions, OpPlan, Outlook, Plan, Segment, plan};
 pub use source::Source;
 pub use units::{Unit, Units};

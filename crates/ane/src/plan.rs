@@ -9,8 +9,9 @@ use crate::reason::{Reasons, ms};
 use crate::segment::{self, Path, TIE};
 use crate::units::{Unit, Units};
 use anemone_mil::ops::Site;
-use anemone_mil::{Function, Op, OpId, Uses, VerifiedFunction};
+use anemone_mil::{Function, Op, OpId, TensorType, Uses, VerifiedFunction};
 use anemone_tensor::num::f64_of_usize;
+use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -37,6 +38,8 @@ pub struct OpPlan {
     pub cost_share: Option<f64>,
     /// True when the choice of unit rests on something unknown.
     pub uncertain: bool,
+    /// True when what decided was observed on another chip and is carried over to this one.
+    pub carried: bool,
     /// Why the op goes there, in one sentence without a full stop.
     pub reason: String,
     /// The facts behind `supported` and `reason`.
@@ -54,6 +57,46 @@ pub struct Segment {
     pub ms: f64,
 }
 
+/// A change from one unit to another, before an op.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Boundary {
+    /// Position in [`Plan::ops`] of the first op on the new unit.
+    pub at: usize,
+    /// The unit before.
+    pub from: Unit,
+    /// The unit after.
+    pub to: Unit,
+    /// What the planner counts for it, in ms: the change, and entering the ANE.
+    pub ms: f64,
+    /// Bytes that cross: results of ops before it that ops behind it on other units read; an op's inputs count once.
+    pub bytes: u64,
+}
+
+/// Convolutions of a plan.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Convolutions {
+    /// All of them.
+    pub all: usize,
+    /// Those that prefer the ANE.
+    pub on_ane: usize,
+}
+
+impl Convolutions {
+    /// True when none is off the ANE.
+    pub const fn all_on_ane(&self) -> bool {
+        self.all == self.on_ane
+    }
+}
+
+/// Totals of a plan that might be.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Outlook {
+    /// Part of the ops that prefer the ANE, 0 to 1.
+    pub ane_share_by_count: f64,
+    /// Estimated time with fixed costs, in ms.
+    pub total_ms: f64,
+}
+
 /// Where the ops of a function would go.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -67,6 +110,12 @@ pub struct Plan {
     pub segments: Vec<Segment>,
     /// How often the plan goes from one unit to another.
     pub crossings: usize,
+    /// Where it does, and what that costs, in order.
+    pub boundaries: Vec<Boundary>,
+    /// How many convolutions there are (`conv`, `conv_transpose`), and how many of them prefer the ANE.
+    pub convolutions: Convolutions,
+    /// The plan if the ANE took everything of which that is unknown; `None` when nothing is unknown.
+    pub if_taken: Option<Outlook>,
     /// Estimated time of all ops where they are placed, in ms; without fixed costs.
     pub cost_ms: f64,
     /// Fixed costs of the plan's segments, in ms.
@@ -84,6 +133,8 @@ struct Candidate {
     id: OpId,
     verdicts: [Verdict; 3],
     estimate: Option<Estimate>,
+    /// Estimated time on the ANE, whether or not the ANE takes it.
+    on_ane: Option<f64>,
 }
 
 /// Plans a function for a device.
@@ -97,25 +148,77 @@ pub fn plan(function: VerifiedFunction<'_>, device: &Arc<Device>, units: Units) 
     let candidates: Vec<Candidate> = planned.map(|id| candidate(function, id, &uses, device)).collect();
     let estimates: Vec<Estimate> = candidates.iter().map(Candidate::counted).collect();
     let path = segment::shortest(&estimates, &device.fixed, units.allows(Unit::Ane));
-    let reasons = Reasons { estimates: &estimates, path: &path, fixed: &device.fixed };
+    let reasons = Reasons::new(&estimates, &path, &device.fixed);
     let mut ops = Vec::with_capacity(candidates.len());
     for (index, candidate) in candidates.iter().enumerate() {
         ops.push(op_plan(function, candidate, index, units, &reasons));
     }
-    finish(ops, device, units, &estimates, &path)
+    let mut plan = finish(ops, device, units, &estimates, &path);
+    plan.if_taken = outlook(&candidates, device, units);
+    plan.boundaries = boundaries(function, &plan, &uses);
+    plan
+}
+
+/// The totals if every op of which nothing is known ran on the ANE.
+fn outlook(candidates: &[Candidate], device: &Device, units: Units) -> Option<Outlook> {
+    let open = |c: &Candidate| c.verdict(Unit::Ane).answer == Answer::Unknown;
+    if !units.allows(Unit::Ane) || !candidates.iter().any(open) {
+        return None;
+    }
+    let hopeful = |c: &Candidate| {
+        let counted = c.counted();
+        if open(c) { Estimate { ane: Some(c.on_ane.unwrap_or(0.0)), ..counted } } else { counted }
+    };
+    let estimates: Vec<Estimate> = candidates.iter().map(hopeful).collect();
+    let path = segment::shortest(&estimates, &device.fixed, true);
+    let on_ane = path.chosen.iter().filter(|b| **b == Backend::Ane).count();
+    let share = f64_of_usize(on_ane) / f64_of_usize(candidates.len().max(1));
+    Some(Outlook { ane_share_by_count: share, total_ms: path.total })
+}
+
+/// Where the plan changes unit, with the bytes that cross.
+///
+/// A value crosses once: at the first boundary behind its producer beyond which another unit reads it.
+fn boundaries(function: &Function, plan: &Plan, uses: &Uses) -> Vec<Boundary> {
+    let at: HashMap<OpId, usize> = plan.ops.iter().enumerate().map(|(i, op)| (op.id, i)).collect();
+    let starts: Vec<usize> = plan.segments.iter().skip(1).map(|s| s.ops.start).collect();
+    let mut bytes = vec![0_u64; starts.len()];
+    for (index, op) in plan.ops.iter().enumerate() {
+        for &value in &function.op(op.id).outputs {
+            let readers = uses.ops(value).iter().filter_map(|id| at.get(id));
+            let elsewhere = readers.filter(|&&r| plan.ops[r].preferred != op.preferred).min();
+            let Some(&reader) = elsewhere else { continue };
+            let boundary = starts.partition_point(|&s| s <= reader);
+            if let Some(slot) =
+                boundary.checked_sub(1).and_then(|b| bytes.get_mut(b)).filter(|_| index < reader)
+            {
+                let size = function.value(value).ty.tensor().and_then(TensorType::byte_len).unwrap_or(0);
+                *slot = slot.saturating_add(u64::try_from(size).unwrap_or(u64::MAX));
+            }
+        }
+    }
+    let fixed = &plan.device.fixed;
+    let units = plan.segments.windows(2).zip(starts).zip(bytes);
+    let one = |((pair, at), bytes): ((&[Segment], usize), u64)| {
+        let (from, to) = (pair[0].unit, pair[1].unit);
+        let enter = if to == Unit::Ane { fixed.enter_ane } else { 0.0 };
+        Boundary { at, from, to, ms: fixed.change + enter, bytes }
+    };
+    units.map(one).collect()
 }
 
 fn candidate(function: &Function, id: OpId, uses: &Uses, device: &Device) -> Candidate {
     let op = function.op(id);
     let Ok(site) = Site::new(function, op) else {
         let verdicts = Unit::ALL.map(|unit| eligibility::foreign(op.kind.name(), unit));
-        return Candidate { id, verdicts, estimate: None };
+        return Candidate { id, verdicts, estimate: None, on_ane: None };
     };
     let verdicts = Unit::ALL.map(|unit| eligibility::verdict(&site, device, unit));
-    let rates = device.estimates.as_ref().map_or(&cost::H16G, |e| &e.rates);
+    let rates = device.estimates.as_ref().map_or(cost::Rates::h16g(), |e| &e.rates);
     let estimate = cost::estimate(&site, uses, rates);
     let taken = verdicts[2].answer == Answer::Yes;
-    Candidate { id, verdicts, estimate: Some(if taken { estimate } else { estimate.without_ane() }) }
+    let on_ane = estimate.ane;
+    Candidate { id, verdicts, estimate: Some(if taken { estimate } else { estimate.without_ane() }), on_ane }
 }
 
 impl Candidate {
@@ -162,6 +265,7 @@ fn op_plan(
         facts: facts(candidate, units, gpu.then(|| Fact::named("gpu-large-conv")).flatten(), quirk),
         uncertain: gpu || !unknown.is_empty() || candidate.estimate.is_none_or(|e| !e.basis.is_sure()),
         equal_cost_alternative: equal && !gpu,
+        carried: false,
         cost_share: None,
         estimate: candidate.estimate,
         preferred,
@@ -254,17 +358,27 @@ fn finish(
     let cost_ms: f64 = times.iter().sum();
     // An empty sum is -0.0, which adding 0.0 undoes.
     let share = |part: f64, whole: f64| if whole > 0.0 { part / whole + 0.0 } else { 0.0 };
+    let measured = device.estimates.as_ref().is_some_and(|e| e.strength == Strength::Measured);
     for (op, &time) in ops.iter_mut().zip(&times) {
+        op.carried = !measured || op.facts.first().is_some_and(|f| !f.covers(device));
         op.cost_share = (time > 0.0).then(|| share(time, cost_ms));
     }
     let on_ane = || ops.iter().zip(&times).filter(|(op, _)| op.preferred == Unit::Ane);
     let ane_ms: f64 = on_ane().map(|(_, t)| t).sum();
     let segments = segments(&ops, &times);
+    let conv = |op: &&OpPlan| matches!(&*op.kind, "conv" | "conv_transpose");
+    let convolutions = Convolutions {
+        all: ops.iter().filter(conv).count(),
+        on_ane: ops.iter().filter(conv).filter(|op| op.preferred == Unit::Ane).count(),
+    };
     Plan {
         device: Arc::clone(device),
         units,
         crossings: segments.len().saturating_sub(1),
         segments,
+        boundaries: Vec::new(),
+        convolutions,
+        if_taken: None,
         cost_ms,
         fixed_ms: path.total - cost_ms,
         ane_share_by_count: share(f64_of_usize(on_ane().count()), f64_of_usize(ops.len())),

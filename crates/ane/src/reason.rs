@@ -13,10 +13,47 @@ pub(crate) struct Reasons<'p> {
     /// The chosen path.
     pub path: &'p Path,
     /// The device's fixed costs.
-    pub fixed: &'p FixedCosts,
+    fixed: &'p FixedCosts,
+    /// Runs of ops that are on the ANE, by op.
+    placed: Vec<Option<Run>>,
+    /// Runs of ops that the ANE takes, by op.
+    taken: Vec<Option<Run>>,
 }
 
-impl Reasons<'_> {
+/// Consecutive ops, and what they would save on the ANE.
+#[derive(Clone, Debug)]
+struct Run {
+    ops: Range<usize>,
+    /// Before fixed costs, in ms.
+    saving: f64,
+    /// True when one of them is on the ANE.
+    on_ane: bool,
+}
+
+/// The run around each op that is inside one.
+fn runs(estimates: &[Estimate], path: &Path, inside: impl Fn(usize) -> bool) -> Vec<Option<Run>> {
+    let gain = |e: &Estimate| e.ane.map_or(0.0, |ane| e.cpu() - ane);
+    let mut found = vec![None; estimates.len()];
+    let mut start = 0;
+    while start < estimates.len() {
+        let length = (start..estimates.len()).take_while(|&i| inside(i)).count();
+        let ops = start..start + length;
+        let saving = estimates[ops.clone()].iter().map(gain).sum();
+        let run = Run { saving, on_ane: path.chosen[ops.clone()].contains(&Backend::Ane), ops };
+        found[run.ops.clone()].fill(Some(run.clone()));
+        start += length.max(1);
+    }
+    found
+}
+
+impl<'p> Reasons<'p> {
+    /// Looks for the runs of a path.
+    pub fn new(estimates: &'p [Estimate], path: &'p Path, fixed: &'p FixedCosts) -> Reasons<'p> {
+        let placed = runs(estimates, path, |i| path.chosen[i] == Backend::Ane);
+        let taken = runs(estimates, path, |i| estimates[i].ane.is_some());
+        Reasons { estimates, path, fixed, placed, taken }
+    }
+
     /// One sentence for op `index`, whose verdict for the ANE is `ane`.
     pub fn of(&self, index: usize, ane: &Verdict) -> String {
         match (self.path.chosen[index], ane.answer) {
@@ -29,19 +66,6 @@ impl Reasons<'_> {
         }
     }
 
-    /// How many ops around `index` satisfy `inside`, as a range.
-    fn around(&self, index: usize, inside: impl Fn(usize) -> bool) -> Range<usize> {
-        let first = (0..index).rev().take_while(|&i| inside(i)).last().unwrap_or(index);
-        let last = (index + 1..self.estimates.len()).take_while(|&i| inside(i)).last().unwrap_or(index);
-        first..last + 1
-    }
-
-    /// What a run saves on the ANE before fixed costs, in ms.
-    fn saving(&self, run: &Range<usize>) -> f64 {
-        let gain = |e: &Estimate| e.ane.map_or(0.0, |ane| e.cpu() - ane);
-        self.estimates[run.clone()].iter().map(gain).sum()
-    }
-
     /// What a run must save to be worth its fixed costs, in ms.
     fn toll(&self, run: &Range<usize>) -> f64 {
         let enter = self.fixed.enter_ane + if run.start > 0 { self.fixed.change } else { 0.0 };
@@ -49,16 +73,15 @@ impl Reasons<'_> {
     }
 
     fn chosen(&self, index: usize) -> String {
-        let run = self.around(index, |i| self.path.chosen[i] == Backend::Ane);
-        let (saving, toll, what) = (ms(self.saving(&run)), ms(self.toll(&run)), ops(&run));
+        let Some(run) = &self.placed[index] else { return "eligible".to_owned() };
+        let (saving, toll, what) = (ms(run.saving), ms(self.toll(&run.ops)), ops(&run.ops));
         let tie = if self.path.ane_penalty(index).abs() <= TIE { "; the CPU would cost as much" } else { "" };
         format!("eligible, and {what} on the ANE saves {saving} ms for {toll} ms of switching{tie}")
     }
 
     fn passed_over(&self, index: usize) -> String {
-        let run = self.around(index, |i| self.estimates[i].ane.is_some());
-        let on_ane = self.path.chosen[run.clone()].contains(&Backend::Ane);
-        if on_ane {
+        let Some(run) = &self.taken[index] else { return "eligible".to_owned() };
+        if run.on_ane {
             let penalty = self.path.ane_penalty(index);
             if penalty.abs() <= TIE {
                 return "eligible; on the ANE the whole would cost as much".to_owned();
@@ -66,8 +89,8 @@ impl Reasons<'_> {
             let more = ms(penalty);
             return format!("eligible, but on the ANE the whole would cost {more} ms more");
         }
-        let (saving, toll) = (self.saving(&run), ms(self.toll(&run)));
-        let what = ops(&run);
+        let (saving, toll) = (run.saving, ms(self.toll(&run.ops)));
+        let what = ops(&run.ops);
         if saving < 0.0 {
             return format!(
                 "eligible, but {what} is {} ms slower on the ANE and would pay {toll} ms of switching",

@@ -142,3 +142,86 @@ fn an_op_that_nothing_is_known_of_is_said_to_be_unknown() {
     assert!(op.uncertain && op.estimate.is_none());
     assert!(plan.notes.iter().any(|n| n.contains("from_tomorrow")), "{:?}", plan.notes);
 }
+
+#[test]
+fn every_op_of_the_table_has_an_answer_for_each_unit_and_never_fails() {
+    for def in anemone_mil::ops::table() {
+        let mut f = Function::new("main", Opset::Ios26);
+        let x = f.add_input("x", TensorType::new(DType::F16, [1, 8, 4, 4]));
+        let mut op = anemone_mil::Op::new(anemone_mil::OpKind::named(def.name), "y");
+        op.set_arg("x", vec![x]);
+        let body = f.body();
+        let id = f.append(body, op, vec![("y".into(), TensorType::new(DType::F16, [1, 8, 4, 4]).into())]);
+        let Ok(site) = anemone_mil::ops::Site::new(&f, f.op(id)) else { continue };
+        let rates = anemone_ane::cost::Rates::h16g();
+        let estimate = anemone_ane::cost::estimate(&site, &anemone_mil::Uses::of(&f), rates);
+        assert!(
+            estimate.cpu() >= 0.0 && estimate.ane.is_some_and(|v| v >= 0.0),
+            "{}: {estimate:?}",
+            def.name
+        );
+        for unit in Unit::ALL {
+            let verdict = anemone_ane::eligibility::verdict(&site, &m4(), unit);
+            assert!(!verdict.why.is_empty(), "{} on the {unit}", def.name);
+        }
+    }
+}
+
+#[test]
+fn what_is_unknown_comes_with_the_range_of_outcomes() {
+    let mut f = Function::new("main", Opset::Ios18);
+    let x = f.add_input("x", TensorType::new(DType::F16, [4]));
+    let mut op = anemone_mil::Op::new(anemone_mil::OpKind::named("from_tomorrow"), "y");
+    op.set_arg("x", vec![x]);
+    let body = f.body();
+    f.append(body, op, vec![("y".into(), TensorType::new(DType::F16, [4]).into())]);
+    let plan = planned(f, Units::CpuAndNe);
+    assert!(plan.if_taken.is_some(), "{plan:?}");
+    assert!(relu(DType::F16, &[1, 64, 32, 32]).if_taken.is_none());
+}
+
+#[test]
+fn crossings_say_where_what_they_cost_and_how_much_crosses() {
+    let mut b = Builder::new("main", Opset::Ios18);
+    let mut x = b.input("x", TensorType::new(DType::F16, [1, 64, 64, 64]));
+    let mut pair = |b: &mut Builder, name: &str| {
+        let weight = Tensor::zeros(DType::F16, [64, 64, 3, 3]).expect("fits");
+        for i in 0..6 {
+            let weight = b.constant("w", Weight::of(&weight));
+            let op = b.op("conv").arg("x", x).arg("weight", weight).str("pad_type", "same");
+            x = op.one(&format!("{name}{i}")).expect("fits");
+        }
+        x
+    };
+    pair(&mut b, "before");
+    let y = pair(&mut b, "after");
+    let z = b.op("tan").arg("x", y).one("z").expect("any float");
+    b.output(z);
+    let plan = planned(b.finish(), Units::CpuAndNe);
+    assert_eq!(plan.convolutions, anemone_ane::Convolutions { all: 12, on_ane: 12 });
+    assert_eq!((plan.boundaries.len(), plan.crossings), (1, 1));
+    let boundary = plan.boundaries[0];
+    assert_eq!((boundary.at, boundary.from, boundary.to), (12, Unit::Ane, Unit::Cpu));
+    assert_eq!((boundary.ms, boundary.bytes), (0.125, 2 * 64 * 64 * 64));
+}
+
+#[test]
+fn an_older_engine_has_shorter_axes_and_says_what_it_rests_on() {
+    let mut b = Builder::new("main", Opset::Ios18);
+    let x = b.input("x", TensorType::new(DType::F16, [1, 1, 1, 20000]));
+    let y = b.op("relu").arg("x", x).one("y").expect("any float");
+    b.output(y);
+    let function = b.finish();
+    let interface = plain_interface(std::slice::from_ref(&function));
+    let program = Program::new(function, interface);
+    let verified = verify(&program, Level::Imported).expect("well formed");
+    let on = |name: &str| {
+        let device = Device::named(name).expect("known");
+        plan(verified.function(None).expect("one function"), &device, Units::CpuAndNe)
+    };
+    assert_eq!(on("m1").ops[0].supported, [Unit::Cpu]);
+    assert_eq!(on("m1").ops[0].facts[0].key, "ane-extent-16k");
+    assert_eq!(on("m4").ops[0].supported, [Unit::Cpu, Unit::Ane]);
+    assert!(on("m1").notes.iter().any(|n| n.contains("derived")) && on("m1").ops[0].carried);
+    assert_eq!(on("a11").ops[0].facts[0].key, "ane-a11");
+}

@@ -118,6 +118,8 @@ struct Report {
     families: BTreeMap<&'static str, Tally>,
     plans: usize,
     plans_right: usize,
+    graphs: usize,
+    graphs_right: usize,
     misses: Vec<String>,
     matched_costs: usize,
     unmatched_costs: usize,
@@ -132,10 +134,14 @@ impl Report {
         let verified = verify(&package.program, Level::Imported).map_err(|e| format!("{id}: {e}"))?;
         let function = verified.function(None).ok_or_else(|| format!("{id} has no function"))?;
         let settings = [("CPU_AND_NE", Units::CpuAndNe), ("ALL", Units::All)];
+        let right_before = (self.plans, self.plans_right);
         for (name, units) in settings {
             let Some(recorded) = label["plans"][name].as_array() else { continue };
             self.plan(id, name, recorded, &plan(function, &device, units));
         }
+        self.graphs += 1;
+        let (plans, right) = (self.plans - right_before.0, self.plans_right - right_before.1);
+        self.graphs_right += usize::from(plans == right);
         let ours = plan(function, &device, Units::CpuAndNe);
         for record in costs.iter().filter(|c| c["graph"] == id) {
             self.estimate(record, &ours);
@@ -199,6 +205,11 @@ impl Report {
             all.add(tally);
         }
         out += &row("all", &all);
+        let share = |n: usize, of: usize| {
+            format!("{n} of {of} ({}.{:02} %)", n * 100 / of.max(1), n * 10000 / of.max(1) % 100)
+        };
+        out +=
+            &format!("graphs right in every op of every plan: {}\n", share(self.graphs_right, self.graphs));
         out += &format!("plans fully right: {} of {}\n", self.plans_right, self.plans);
         out += &format!("recorded estimates without a package: {}\n", self.unmatched_costs);
         for miss in &self.misses {

@@ -4,6 +4,7 @@ mod bench;
 mod ci;
 mod conformance;
 mod fidelity;
+mod fit;
 mod fuzz;
 mod import_cases;
 mod onnx_backend;
@@ -51,6 +52,7 @@ const TASKS: &[(&str, &str, &str, Task)] = &[
     ("fidelity", "", "compare the planner with what Core ML planned on a device", |args| {
         fidelity::run(args).map(|()| Outcome::Clean)
     }),
+    ("fit", "[--check]", "fit the planner's rates to the published estimates", fit::run_task),
     (
         "onnx-backend",
         "[--only TEXT] [--write] [--models DIR]",

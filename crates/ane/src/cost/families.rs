@@ -86,9 +86,9 @@ fn moving(family: &'static str, bytes: f64, operations: f64, rates: &Rates) -> F
 }
 
 /// The rate for `size`, and how sure it is.
-fn banded(rates: &[PerBackend], steps: &'static [Threshold], size: f64) -> (PerBackend, Reach) {
+fn banded(rates: &[PerBackend], steps: &[Threshold], size: f64) -> (PerBackend, Reach) {
     let band = steps.iter().filter(|s| size >= s.used).count();
-    let reach = steps.iter().find(|s| s.is_open_at(size)).map_or(Reach::Observed, Reach::Between);
+    let reach = steps.iter().find(|s| s.is_open_at(size)).map_or(Reach::Observed, |s| Reach::Between(*s));
     (rates[band.min(rates.len() - 1)], reach)
 }
 
@@ -141,13 +141,30 @@ fn relu(op: &Moved<'_, '_>, rates: &Rates) -> Option<Figures> {
     Some(per_element("relu", moved, rates.relu))
 }
 
-/// FLOP = 2 x weights x output positions / dilations; the rate goes by FLOP per byte.
-fn conv(op: &Moved<'_, '_>, rates: &Rates) -> Option<Figures> {
+/// The size by which the rate of an op is chosen, for families whose rate goes by size.
+pub fn compared_size(site: &Site<'_>, uses: &Uses) -> Option<f64> {
+    let op = Moved { site, output: output(site, uses) };
+    match site.def.name {
+        "conv" => conv_work(&op).map(|(_, intensity)| intensity),
+        "linear" => op.output.map(elements),
+        "conv_transpose" => conv_transpose_work(&op),
+        _ => None,
+    }
+}
+
+/// FLOP = 2 x weights x output positions / dilations, and FLOP per byte.
+fn conv_work(op: &Moved<'_, '_>) -> Option<(f64, f64)> {
     let (x, weight, out) = (tensor(op.site, "x")?, tensor(op.site, "weight")?, op.output?);
     let positions = out.dims.first().map_or(1.0, extent) * volume(spatial(out));
     let dilation = op.product("dilations").max(1.0);
     let flop = 2.0 * elements(weight) * positions / dilation;
-    let (rate, reach) = banded(&rates.conv, rates.conv_steps, flop / (bytes(x) + bytes(out) + bytes(weight)));
+    Some((flop, flop / (bytes(x) + bytes(out) + bytes(weight))))
+}
+
+/// The rate goes by FLOP per byte.
+fn conv(op: &Moved<'_, '_>, rates: &Rates) -> Option<Figures> {
+    let (weight, (flop, intensity)) = (tensor(op.site, "weight")?, conv_work(op)?);
+    let (rate, reach) = banded(&rates.conv, &rates.conv_steps, intensity);
     let depthwise = op.site.int("groups").is_ok_and(|g| g > 1) && weight.dims.get(1) == Some(&Dim::Known(1));
     Some(Figures { family: if depthwise { "depthwise" } else { "conv" }, time: at(flop, rate), reach })
 }
@@ -162,16 +179,19 @@ fn linear(op: &Moved<'_, '_>, rates: &Rates) -> Option<Figures> {
     let (x, weight, out) = (tensor(op.site, "x")?, tensor(op.site, "weight")?, op.output?);
     let [rows, inner] = weight.dims.as_slice() else { return None };
     let operations = 2.0 * elements(x) * extent(inner) + extent(rows);
-    let (rate, reach) = banded(&rates.linear, rates.linear_steps, elements(out));
+    let (rate, reach) = banded(&rates.linear, &rates.linear_steps, elements(out));
     Some(Figures { family: "linear", time: at(operations, rate), reach })
 }
 
 /// FLOP = 2 x weights x output positions.
-fn conv_transpose(op: &Moved<'_, '_>, rates: &Rates) -> Option<Figures> {
+fn conv_transpose_work(op: &Moved<'_, '_>) -> Option<f64> {
     let (weight, out) = (tensor(op.site, "weight")?, op.output?);
-    let flop = 2.0 * elements(weight) * out.dims.first().map_or(1.0, extent) * volume(spatial(out));
-    let step = std::slice::from_ref(rates.conv_transpose_step);
-    let (rate, reach) = banded(&rates.conv_transpose, step, flop);
+    Some(2.0 * elements(weight) * out.dims.first().map_or(1.0, extent) * volume(spatial(out)))
+}
+
+fn conv_transpose(op: &Moved<'_, '_>, rates: &Rates) -> Option<Figures> {
+    let flop = conv_transpose_work(op)?;
+    let (rate, reach) = banded(&rates.conv_transpose, &rates.conv_transpose_steps, flop);
     Some(Figures { family: "conv_transpose", time: at(flop, rate), reach })
 }
 

@@ -1,16 +1,16 @@
 //! The segmenter's estimates: how long an op would take on each backend.
 //!
 //! The compiler walks small decision trees; [`families`] holds the smallest set of formulas that gives back the
-//! published estimates (`estimated_ms` of the study that [`H16G`] names). Rates are leaves of those
+//! published estimates (`estimated_ms` of the study that [`Rates::h16g`] names). Rates are leaves of those
 //! trees, seen at a few sizes: where one leaf ends and the next begins is known only to lie between two observed
 //! sizes, and a [`Threshold`] says which. The figures are the planner's estimates, never measured times.
 
 mod families;
 mod rates;
 
-pub use families::estimate;
 pub(crate) use families::inner_dim;
-pub use rates::{H16G, PerBackend, Rates, Times};
+pub use families::{compared_size, estimate};
+pub use rates::{PerBackend, Rates, Times};
 
 use std::fmt;
 
@@ -97,7 +97,7 @@ pub enum Reach {
     /// The formula reproduces published estimates of this family at several sizes.
     Observed,
     /// The size lies where no estimate was published, and the rate changes somewhere there.
-    Between(&'static Threshold),
+    Between(Threshold),
     /// One size was published; the figure scales it.
     OneSize,
 }
@@ -110,7 +110,7 @@ impl Basis {
 }
 
 /// A size at which the rate changes, known only as a bracket.
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Threshold {
     /// What is compared.
     pub what: &'static str,

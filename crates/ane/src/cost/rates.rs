@@ -2,6 +2,8 @@
 
 use super::Threshold;
 use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 /// One number per backend.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -14,10 +16,6 @@ pub struct PerBackend {
     pub classic_cpu: f64,
 }
 
-const fn per(ane: f64, bnns: f64, classic_cpu: f64) -> PerBackend {
-    PerBackend { ane, bnns, classic_cpu }
-}
-
 /// Every rate that the families use: bytes, operations or elements per second.
 #[derive(Clone, Debug)]
 pub struct Rates {
@@ -27,18 +25,18 @@ pub struct Rates {
     pub peak: PerBackend,
     /// Bytes per second of `relu`.
     pub relu: PerBackend,
-    /// FLOP per second of `conv` by FLOP per byte: below both thresholds, between them, above both.
-    pub conv: [PerBackend; 3],
+    /// FLOP per second of `conv` by FLOP per byte: from the smallest band to the largest.
+    pub conv: Vec<PerBackend>,
     /// FLOP per byte where the rate of `conv` changes.
-    pub conv_steps: &'static [Threshold; 2],
-    /// Operations per second of `linear` by output elements: below both thresholds, between them, above both.
-    pub linear: [PerBackend; 3],
+    pub conv_steps: Vec<Threshold>,
+    /// Operations per second of `linear` by output elements: from the smallest band to the largest.
+    pub linear: Vec<PerBackend>,
     /// Output elements where the rate of `linear` changes.
-    pub linear_steps: &'static [Threshold; 2],
-    /// FLOP per second of `conv_transpose`: below the threshold, above it.
-    pub conv_transpose: [PerBackend; 2],
+    pub linear_steps: Vec<Threshold>,
+    /// FLOP per second of `conv_transpose`, from the smallest band to the largest.
+    pub conv_transpose: Vec<PerBackend>,
     /// FLOP where the rate of `conv_transpose` changes.
-    pub conv_transpose_step: &'static Threshold,
+    pub conv_transpose_steps: Vec<Threshold>,
     /// Elements per second of `add` and `sub`.
     pub add: PerBackend,
     /// Elements per second of `mul`.
@@ -121,54 +119,113 @@ impl Times {
     }
 }
 
-const GIB: f64 = 1_073_741_824.0;
+/// Text of the fitted rates; written by `cargo xtask fit`.
+const H16G: &str = include_str!("../../../../corpus/placement/rates-h16g.toml");
 
-static CONV_STEPS: [Threshold; 2] = [
-    Threshold { what: "FLOP per byte of conv", below: 8.93, above: 12.76, used: 10.0 },
-    Threshold { what: "FLOP per byte of conv", below: 56.2, above: 70.76, used: 64.0 },
-];
+static FITTED: LazyLock<Rates> =
+    LazyLock::new(|| Rates::read(H16G).expect("fitted rates, which a test reads"));
 
-static LINEAR_STEPS: [Threshold; 2] = [
-    Threshold { what: "output elements of linear", below: 1024.0, above: 8192.0, used: 4096.0 },
-    Threshold { what: "output elements of linear", below: 32768.0, above: 65536.0, used: 50000.0 },
-];
+/// The file of fitted rates.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    rates: BTreeMap<String, Vec<Fitted>>,
+    #[serde(default)]
+    steps: BTreeMap<String, Vec<Step>>,
+}
 
-static CONV_TRANSPOSE_STEP: Threshold =
-    Threshold { what: "FLOP of conv_transpose", below: 16.85e6, above: 134.2e6, used: 47e6 };
+/// One rate per backend; a backend is left out where the data do not bind it.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Fitted {
+    #[serde(default = "unbound")]
+    ane: f64,
+    #[serde(default = "unbound")]
+    bnns: f64,
+    #[serde(default = "unbound")]
+    classic_cpu: f64,
+    /// Largest relative error over the estimates that it was fitted to.
+    #[serde(rename = "error")]
+    _error: f64,
+    /// How many those are.
+    #[serde(rename = "estimates")]
+    _estimates: u32,
+}
 
-/// The estimates of ANE target h16g on macOS 27.0.1.
-///
-/// Source: 751K/Apple-Neural-Engine-Microarchitecture-Study-M6, `data/03_compile/opdispatch/ana`, 97 ops, to the digits
-/// given there; the rates of `lstm`, `gru`, `rnn` and `upsample_bilinear` each rest on one size.
-pub static H16G: Rates = Rates {
-    bandwidth: per(68.0 * GIB, 56.666_664_123_535_16 * GIB, 56.666_664_123_535_16 * GIB),
-    peak: per(f64::INFINITY, 754.543_334_960_937_5e9, 656e9),
-    relu: per(100e9, 100e9, 100e9),
-    conv: [
-        per(471.180_908_203_125e9, 27.085_212_707_519_53e9, 23.547_885_894_775_39e9),
-        per(7_160.830_078_125e9, 388.061_431_884_765_6e9, 337.380_615_234_375e9),
-        per(16_151.676_757_812_5e9, 754.492_736_816_406_2e9, 655.955_993_652_343_8e9),
-    ],
-    conv_steps: &CONV_STEPS,
-    linear: [
-        per(106.973_114_013_671_88e9, 68.870_582_580_566_4e9, 59.876_087_374_023_43e9),
-        per(580.450_378_417_968_8e9, 22.544_456_481_933_594e9, 19.600_151_062_011_72e9),
-        per(5_290.789_550_781_25e9, 167.758_300_781_25e9, 145.849_075_317_382_8e9),
-    ],
-    linear_steps: &LINEAR_STEPS,
-    conv_transpose: [
-        per(37_831.957_031_25e9, 211.660_354_614_257_8e9, 184.017_517_089_843_7e9),
-        per(15_205.035_156_25e9, 63.142_517_089_843_75e9, 54.896_102_905_273_44e9),
-    ],
-    conv_transpose_step: &CONV_TRANSPOSE_STEP,
-    add: per(17.990_264_892_578_125e9, 10.561_096_191_406_25e9, 9.181_818_008_422_852e9),
-    mul: per(21.5e9, 5.751_092_433_929_443e9, 5e9),
-    concat: per(50e9, 5.751_092_433_929_443e9, 5e9),
-    transpose: per(17.218_671_798_706_055e9, 21.871_580_123_901_367e9, 19.015_151_977_539_062e9),
-    transpose_outer: per(11.428_275_108_337_4e9, 0.937_736_034_393_310_5e9, 0.815_267_741_680_145_3e9),
-    gather: per(f64::NAN, 11.502_184_867_858_887e9, 10e9),
-    upsample_bilinear: per(79.314_171_714_551_62e9, 0.524_670_902_058_316_5e9, 0.456_148_933_030_333_1e9),
-    recurrent: per(f64::NAN, 23.1135e9, 20.0948e9),
-    lstm: per(f64::NAN, 2.199_151_030e6, 1.911_941_886e6),
-    times: Times { conv: 1.0, depthwise: 1.0, add: 1.0, mul: 1.0, linear: 1.0 },
-};
+const fn unbound() -> f64 {
+    f64::INFINITY
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Step {
+    below: f64,
+    above: f64,
+    used: f64,
+}
+
+impl Rates {
+    /// The estimates of ANE target h16g on macOS 27.0.1, fitted to 97 published ones.
+    ///
+    /// Source: 751K/Apple-Neural-Engine-Microarchitecture-Study-M6, `data/03_compile/opdispatch/ana`.
+    pub fn h16g() -> &'static Rates {
+        &FITTED
+    }
+
+    /// Reads a file of fitted rates.
+    ///
+    /// # Errors
+    /// When it is no TOML, or lacks a rate.
+    pub fn read(text: &str) -> Result<Rates, String> {
+        let file: File = toml::from_str(text).map_err(|e| e.to_string())?;
+        let all = |name: &str| {
+            let found = file.rates.get(name).filter(|r| !r.is_empty());
+            let found = found.ok_or_else(|| format!("there is no rate of `{name}`"))?;
+            let each = |f: &Fitted| PerBackend { ane: f.ane, bnns: f.bnns, classic_cpu: f.classic_cpu };
+            Ok::<Vec<PerBackend>, String>(found.iter().map(each).collect())
+        };
+        let one = |name: &str| all(name).map(|r| r[0]);
+        let steps = |name: &str, what| {
+            let steps = file.steps.get(name).map_or(&[][..], Vec::as_slice);
+            steps.iter().map(|s| Threshold { what, below: s.below, above: s.above, used: s.used }).collect()
+        };
+        Ok(Rates {
+            bandwidth: one("bandwidth")?,
+            peak: one("peak")?,
+            relu: one("relu")?,
+            conv: all("conv")?,
+            conv_steps: steps("conv", "FLOP per byte of conv"),
+            linear: all("linear")?,
+            linear_steps: steps("linear", "output elements of linear"),
+            conv_transpose: all("conv_transpose")?,
+            conv_transpose_steps: steps("conv_transpose", "FLOP of conv_transpose"),
+            add: one("add")?,
+            mul: one("mul")?,
+            concat: one("concat")?,
+            transpose: one("transpose")?,
+            transpose_outer: one("transpose_outer")?,
+            gather: one("gather")?,
+            upsample_bilinear: one("upsample_bilinear")?,
+            recurrent: one("recurrent")?,
+            lstm: one("lstm")?,
+            times: Times::default(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_fitted_rates_read_and_every_band_has_a_rate() {
+        let rates = Rates::read(H16G).expect("complete");
+        assert_eq!(rates.conv.len(), rates.conv_steps.len() + 1);
+        assert_eq!(rates.linear.len(), rates.linear_steps.len() + 1);
+        assert_eq!(rates.conv_transpose.len(), rates.conv_transpose_steps.len() + 1);
+        for step in rates.conv_steps.iter().chain(&rates.linear_steps).chain(&rates.conv_transpose_steps) {
+            assert!(step.below < step.used && step.used < step.above, "{step:?}");
+        }
+        assert!(Rates::read("").is_err() && Rates::read("[rates]\nconv = []").is_err());
+    }
+}

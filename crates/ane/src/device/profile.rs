@@ -1,7 +1,7 @@
 //! Device files: TOML, one device each.
 
 use super::{Device, Estimates, Figure, FixedCosts, Limits, Strength};
-use crate::cost::Times;
+use crate::cost::{Rates, Times};
 use crate::os::Os;
 use crate::source::Source;
 use serde::Deserialize;
@@ -137,7 +137,7 @@ fn rates(rated: Rated) -> Result<Estimates, ProfileError> {
         return Err(wrong(format!("`rates` is \"{}\", but only \"h16g\" was published", rated.rates)));
     }
     rated.times.check().map_err(wrong)?;
-    let rates = crate::cost::H16G.clone().times(rated.times);
+    let rates = Rates::h16g().clone().times(rated.times);
     Ok(Estimates { rates, os: rated.os, strength: rated.strength, source: rated.source })
 }
 

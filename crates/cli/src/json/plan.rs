@@ -10,9 +10,12 @@ pub(crate) struct Plan {
     schema: &'static str,
     package: String,
     device: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    os: Option<String>,
     units: String,
     ops: Vec<Op>,
     segments: Vec<Segment>,
+    boundaries: Vec<Boundary>,
     summary: Summary,
     notes: Vec<String>,
 }
@@ -31,6 +34,9 @@ struct Op {
     estimated_ms: Option<Estimate>,
     equal_cost_alternative: bool,
     uncertain: bool,
+    /// True when what decided was observed on another chip.
+    carried: bool,
+    unknown: Vec<String>,
     reason: String,
     facts: Vec<String>,
 }
@@ -58,6 +64,26 @@ struct Summary {
     crossings: usize,
     cost_ms: f64,
     fixed_ms: f64,
+    convolutions: usize,
+    convolutions_on_ane: usize,
+    /// The plan if the ANE took everything of which that is unknown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    if_unknown_is_taken: Option<Outlook>,
+}
+
+#[derive(Debug, Serialize)]
+struct Outlook {
+    ane_share_by_count: f64,
+    total_ms: f64,
+}
+
+#[derive(Debug, Serialize)]
+struct Boundary {
+    before: usize,
+    from: String,
+    to: String,
+    ms: f64,
+    bytes: u64,
 }
 
 impl Plan {
@@ -66,15 +92,22 @@ impl Plan {
             schema: "anemone.plan/1",
             package: package.display().to_string(),
             device: plan.device.name.clone(),
+            os: plan.device.os.map(|os| os.to_string()),
             units: plan.units.name().to_owned(),
             ops: plan.ops.iter().enumerate().map(|(i, op)| Op::of(i, op)).collect(),
             segments: plan.segments.iter().map(Segment::of).collect(),
+            boundaries: plan.boundaries.iter().map(Boundary::of).collect(),
             summary: Summary {
                 ane_share_by_count: plan.ane_share_by_count,
                 ane_share_by_cost: plan.ane_share_by_cost,
                 crossings: plan.crossings,
                 cost_ms: plan.cost_ms,
                 fixed_ms: plan.fixed_ms,
+                convolutions: plan.convolutions.all,
+                convolutions_on_ane: plan.convolutions.on_ane,
+                if_unknown_is_taken: plan
+                    .if_taken
+                    .map(|o| Outlook { ane_share_by_count: o.ane_share_by_count, total_ms: o.total_ms }),
             },
             notes: plan.notes.clone(),
         }
@@ -97,9 +130,18 @@ impl Op {
             }),
             equal_cost_alternative: op.equal_cost_alternative,
             uncertain: op.uncertain,
+            carried: op.carried,
+            unknown: op.unknown.iter().map(ToString::to_string).collect(),
             reason: op.reason.clone(),
             facts: op.facts.iter().map(|f| f.id.clone()).collect(),
         }
+    }
+}
+
+impl Boundary {
+    fn of(b: &ane::Boundary) -> Boundary {
+        let (from, to) = (b.from.to_string(), b.to.to_string());
+        Boundary { before: b.at, from, to, ms: b.ms, bytes: b.bytes }
     }
 }
 

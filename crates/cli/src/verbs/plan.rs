@@ -5,7 +5,8 @@ use crate::args::PlanArgs;
 use crate::table::Table;
 use crate::{Outcome, human, json, style};
 use anemone::Error;
-use anemone::ane::{OpPlan, Plan, Unit};
+use anemone::ane::{Boundary, OpPlan, Plan, Unit};
+use std::collections::HashMap;
 
 pub(super) fn run(args: &PlanArgs) -> Result<Outcome, Error> {
     let device = anemone::target(&args.device, args.os)?;
@@ -22,11 +23,12 @@ pub(super) fn run(args: &PlanArgs) -> Result<Outcome, Error> {
 /// One row per op, then each reason once.
 fn full(plan: &Plan) -> String {
     let reasons = distinct_reasons(plan);
+    let numbers: HashMap<&str, usize> = reasons.iter().enumerate().map(|(i, (r, _))| (*r, i + 1)).collect();
     let mut table = Table::new(&["", "op", "unit", "takes it", ">ANE", ">CPU", ">share", ">why", "name"]);
     for (i, op) in plan.ops.iter().enumerate() {
         let estimate = |v: Option<f64>| v.map_or("-".into(), human::milliseconds);
         let estimates = op.estimate.as_ref();
-        let why = reasons.iter().position(|(r, _)| *r == op.reason).map_or(0, |n| n + 1);
+        let why = numbers.get(&*op.reason).copied().unwrap_or(0);
         table.row(vec![
             i.to_string(),
             op.kind.clone(),
@@ -49,12 +51,14 @@ fn placed(op: &OpPlan) -> String {
 
 /// Every reason once, in the order of first appearance, with the ops that it is given for.
 fn distinct_reasons(plan: &Plan) -> Vec<(&str, Vec<&OpPlan>)> {
+    let mut at: HashMap<&str, usize> = HashMap::new();
     let mut reasons: Vec<(&str, Vec<&OpPlan>)> = Vec::new();
     for op in &plan.ops {
-        match reasons.iter_mut().find(|(r, _)| *r == op.reason) {
-            Some((_, ops)) => ops.push(op),
-            None => reasons.push((&op.reason, vec![op])),
+        let index = *at.entry(&op.reason).or_insert(reasons.len());
+        if index == reasons.len() {
+            reasons.push((&op.reason, Vec::new()));
         }
+        reasons[index].1.push(op);
     }
     reasons
 }
@@ -99,6 +103,7 @@ pub(super) fn totals(plan: &Plan) -> String {
     let on_ane = plan.ops.iter().filter(|op| op.preferred == Unit::Ane).count();
     let share = format!("{} of the estimated cost", human::percent(plan.ane_share_by_cost));
     let share = if plan.ane_share_by_cost >= 0.9 { style::good(&share) } else { style::warn(&share) };
+    out.push_str(&crossings(plan));
     out.push_str(&format!(
         "  ANE: {share}, {on_ane} of {} ops ({}); {} crossings between units\n",
         plan.ops.len(),
@@ -107,6 +112,48 @@ pub(super) fn totals(plan: &Plan) -> String {
     ));
     out
 }
+
+/// What changing units costs, whether every convolution is on the ANE, and what is unknown.
+fn crossings(plan: &Plan) -> String {
+    let mut out = format!(
+        "  estimate: {}, of it {} for entering, leaving and changing units; not a measured time\n",
+        human::milliseconds(plan.cost_ms + plan.fixed_ms),
+        human::milliseconds(plan.fixed_ms),
+    );
+    let changed = |b: &Boundary| {
+        format!(
+            "{} to {} before {} ({}, {})",
+            b.from,
+            b.to,
+            b.at,
+            human::milliseconds(b.ms),
+            human::bytes(b.bytes)
+        )
+    };
+    let shown: Vec<String> = plan.boundaries.iter().take(MOST_CROSSINGS).map(changed).collect();
+    if !shown.is_empty() {
+        let more = plan.boundaries.len() - shown.len();
+        let more = if more > 0 { format!("; and {more} more") } else { String::new() };
+        out += &crate::table::wrap(&format!("crossings: {}{more}", shown.join("; ")), "  ", "     ");
+    }
+    let convs = plan.convolutions;
+    if convs.all > 0 {
+        let all = if convs.all_on_ane() { "every convolution is" } else { "not every convolution is" };
+        out += &format!("  {all} on the ANE: {} of {}\n", convs.on_ane, convs.all);
+    }
+    if let Some(o) = plan.if_taken {
+        let text = format!(
+            "unknown: with the ANE taking what is not known, it would have {} of the ops, at {}",
+            human::percent(o.ane_share_by_count),
+            human::milliseconds(o.total_ms)
+        );
+        out += &crate::table::wrap(&text, "  ", "     ");
+    }
+    out
+}
+
+/// Crossings shown before the rest is counted.
+const MOST_CROSSINGS: usize = 6;
 
 /// Segments shown before the rest is counted.
 const MOST_SEGMENTS: usize = 12;

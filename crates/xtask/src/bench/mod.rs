@@ -43,6 +43,7 @@ fn bench() -> Result<(), String> {
     models::onnx(&onnx)?;
     println!("{:<44} {:>10} {:>10}", "", "measured", "bar");
     inspect(&package)?;
+    plan(&folder.join("long.mil"))?;
     convert(&onnx, &folder.join("converted.mlpackage"))
 }
 
@@ -51,6 +52,20 @@ fn inspect(package: &Path) -> Result<(), String> {
     let time = median(9, || command("inspect", package, &[]))?;
     row(&format!("inspect, {} of weights", megabytes(size)), seconds(time), INSPECT_SECONDS, "s");
     row("inspect, peak memory", high_water("inspect", package)?, INSPECT_BYTES, "B");
+    Ok(())
+}
+
+/// Planning a program of 100,000 ops.
+const PLAN_OPS: usize = 100_000;
+const PLAN_SECONDS: f64 = 2.0;
+const PLAN_BYTES: f64 = 500e6;
+
+fn plan(text: &Path) -> Result<(), String> {
+    fs::write(text, models::long_text(PLAN_OPS))
+        .map_err(|e| format!("cannot write {}: {e}", text.display()))?;
+    let time = median(3, || command("plan", text, &[]))?;
+    row(&format!("plan, {PLAN_OPS} ops"), seconds(time), PLAN_SECONDS, "s");
+    row(&format!("plan, {PLAN_OPS} ops, peak memory"), high_water("plan", text)?, PLAN_BYTES, "B");
     Ok(())
 }
 
@@ -126,6 +141,11 @@ fn high_water(verb: &str, path: &Path) -> Result<f64, String> {
 fn measure(verb: &str, path: &Path) -> Result<(), String> {
     match verb {
         "inspect" => drop(anemone::inspect(path).map_err(|e| e.to_string())?),
+        "plan" => {
+            let device = anemone::device_named("m4").map_err(|e| e.to_string())?;
+            let units = anemone::ane::Units::CpuAndNe;
+            drop(anemone::plan(path, None, &device, units).map_err(|e| e.to_string())?);
+        }
         _ => {
             let output = Some(path.with_file_name("measured.mlpackage"));
             let options = ConvertOptions { output, check: verb == "convert", ..ConvertOptions::default() };

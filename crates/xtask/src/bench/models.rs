@@ -114,3 +114,20 @@ fn value(name: &str, dims: &[i64]) -> ValueInfoProto {
     let value_type = Some(TypeProto { value: Some(TypeValue::Tensor(tensor)), ..TypeProto::default() });
     ValueInfoProto { name: name.into(), value_type, ..ValueInfoProto::default() }
 }
+
+/// MIL text of a chain of `ops` ops, of which every tenth is refused by the ANE.
+pub fn long_text(ops: usize) -> String {
+    let mut text =
+        String::from("program(1.3)\n{\n    func main<ios18>(tensor<fp16, [1, 64, 32, 32]> x0) {\n");
+    for i in 0..ops {
+        let kind = if i % 10 == 9 { "tan" } else { "sigmoid" };
+        let line = format!(
+            "tensor<fp16, [1, 64, 32, 32]> x{} = {kind}(x = x{i})[name = string(\"x{}\")];\n",
+            i + 1,
+            i + 1
+        );
+        text += "            ";
+        text += &line;
+    }
+    text + &format!("        }} -> (x{ops});\n}}\n")
+}
