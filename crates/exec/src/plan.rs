@@ -11,7 +11,7 @@ mod states;
 
 use crate::arena::{Arena, Span};
 use crate::kernels::elementwise::round_to_half;
-use crate::lower::{Io, Kernel};
+use crate::lower::{Io, Kernel, Mixed, Operand, Target};
 use crate::pool::Pool;
 use crate::profile::{Profiler, REFERENCE, StepInfo, describe};
 use crate::{Options, State};
@@ -35,6 +35,7 @@ enum Place {
 
 enum Work {
     Kernel(Box<dyn Kernel>),
+    Mixed(Box<dyn Mixed>),
     Reference,
     Dynamic(dynamic::Dynamic),
     Cond([control::Nested; 2]),
@@ -47,7 +48,7 @@ impl Work {
     /// The way in which an op is computed.
     fn name(&self) -> &'static str {
         match self {
-            Work::Kernel(_) => "kernel",
+            Work::Kernel(_) | Work::Mixed(_) => "kernel",
             Work::Reference => REFERENCE,
             Work::Dynamic(_) => "at run time",
             Work::Cond(_) | Work::While(_) => "blocks",
@@ -143,6 +144,7 @@ impl Plan {
         let step = &self.steps[i];
         let kernel = match &step.work {
             Work::Kernel(kernel) => kernel.name(),
+            Work::Mixed(kernel) => kernel.name(),
             other => other.name(),
         };
         let made = step.results.first().and_then(|(v, _)| self.function.producer(*v));
@@ -178,6 +180,7 @@ impl Plan {
                 self.kernel(i, run.pool);
                 Ok(())
             }
+            Work::Mixed(_) => self.mixed(i, run.pool),
             Work::Reference => self.reference(self.steps[i].op),
             Work::Dynamic(_) => self.dynamic(i, run),
             Work::Cond(_) => self.cond(i, run),
@@ -216,6 +219,49 @@ impl Plan {
         for &b in &step.rounded {
             round_to_half(arena.write(spans[b]), pool);
         }
+    }
+
+    /// Runs a kernel over more than floats; results outside the arena are made anew.
+    fn mixed(&mut self, i: usize, pool: &Pool) -> Result<(), PredictError> {
+        let Plan { function, steps, spans, arena, constants, held, .. } = self;
+        let step = &steps[i];
+        let Work::Mixed(kernel) = &step.work else { return Ok(()) };
+        let read_spans: Vec<Span> = step.reads.iter().filter_map(|p| buffer(*p).map(|b| spans[b])).collect();
+        let write_spans: Vec<Span> = step.writes.iter().map(|&b| spans[b]).collect();
+        let (shared, exclusive) = arena.split(&read_spans, &write_spans);
+        let (mut shared, mut exclusive) = (shared.into_iter(), exclusive.into_iter());
+        let inputs: Option<Vec<Operand<'_>>> = step
+            .reads
+            .iter()
+            .map(|p| match p {
+                Place::Constant(c) => Some(Operand::Floats(&constants[*c])),
+                Place::Buffer(_) => shared.next().map(Operand::Floats),
+                Place::Held(h) => held[*h].as_ref().and_then(Literal::as_tensor).map(Operand::Tensor),
+            })
+            .collect();
+        let inputs = inputs.ok_or_else(|| fault(function, step.op, "an operand has no value"))?;
+        let bytes = |v: &ValueId| function.value(*v).ty.tensor().and_then(TensorType::byte_len).unwrap_or(0);
+        let sizes = step.results.iter().filter(|(_, p)| matches!(p, Place::Held(_)));
+        let mut made: Vec<Vec<u8>> = sizes.map(|(v, _)| vec![0; bytes(v)]).collect();
+        let mut packed = made.iter_mut();
+        let targets = step.results.iter().map(|(_, p)| match p {
+            Place::Held(_) => packed.next().map(|b| Target::Bytes(b)),
+            _ => exclusive.next().map(Target::Floats),
+        });
+        let mut outputs: Vec<Target<'_>> = targets.flatten().collect();
+        kernel.run(&inputs, &mut outputs, pool).map_err(|e| fault(function, step.op, e))?;
+        drop(inputs);
+        for &b in &step.rounded {
+            round_to_half(arena.write(spans[b]), pool);
+        }
+        let mut made = made.into_iter();
+        for (v, place) in &step.results {
+            let (Place::Held(h), Some(ty)) = (place, function.value(*v).ty.tensor()) else { continue };
+            let shape = ty.known_shape().unwrap_or_default();
+            let tensor = Tensor::new(ty.dtype, shape, made.next().unwrap_or_default());
+            held[*h] = Some(tensor.map_err(|e| fault(function, step.op, e))?.into());
+        }
+        Ok(())
     }
 
     /// The operands of an op, in the order of its arguments.

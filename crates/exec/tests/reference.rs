@@ -79,7 +79,7 @@ impl Case {
 fn check(name: &str, build: impl Fn(&mut Case) -> Made) {
     for dtype in [DType::F32, DType::F16] {
         for seed in 0..8 {
-            let mut case = Case { b: Builder::new("main", Opset::Ios17), r: Random(seed), dtype };
+            let mut case = Case { b: Builder::new("main", Opset::Ios18), r: Random(seed), dtype };
             let y = build(&mut case).unwrap_or_else(|e| panic!("{name}, seed {seed}: {e}"));
             case.b.output(y);
             let place = format!("{name}, {dtype}, seed {seed}");
@@ -403,5 +403,149 @@ fn buffers_that_are_shared_over_time_keep_their_values() {
             x = c.b.op("add").arg("x", back).arg("y", x).one(&format!("a{i}"))?;
         }
         Ok(x)
+    });
+}
+
+#[test]
+fn recurrent_layers() {
+    for direction in ["forward", "reverse", "bidirectional"] {
+        check(&format!("lstm {direction}"), |c| {
+            let (steps, batch, k, n) = (c.r.size(1, 5), c.r.size(1, 3), c.r.size(1, 9), c.r.size(1, 9));
+            let both = direction == "bidirectional";
+            let width = if both { 2 * n } else { n };
+            let x = c.input(&[steps, batch, k]);
+            let (h, cell) = (c.input(&[batch, width]), c.input(&[batch, width]));
+            let mut given: Vec<(&'static str, ValueId)> = vec![
+                ("weight_ih", c.weight("wi", &[4 * n, k])),
+                ("weight_hh", c.weight("wh", &[4 * n, n])),
+                ("bias", c.weight("b", &[4 * n])),
+                ("peephole", c.weight("p", &[3 * n])),
+            ];
+            if both {
+                given.push(("weight_ih_back", c.weight("wib", &[4 * n, k])));
+                given.push(("weight_hh_back", c.weight("whb", &[4 * n, n])));
+            }
+            let (all, clip, result) = (c.r.flip(), c.r.flip(), c.r.size(0, 2));
+            let mut op = c.b.op("lstm").arg("x", x).arg("initial_h", h).arg("initial_c", cell);
+            for (param, v) in given {
+                op = op.arg(param, v);
+            }
+            let op = op.str("direction", direction).bool("output_sequence", all).str("activation", "relu");
+            let op = op.str("recurrent_activation", "hard_sigmoid").str("cell_activation", "tanh");
+            let op = if clip { op.float("clip", "x", 0.5) } else { op };
+            Ok(op.all("y")?[result])
+        });
+    }
+    for (kind, gates) in [("gru", 3), ("rnn", 1)] {
+        for direction in ["forward", "reverse"] {
+            check(&format!("{kind} {direction}"), |c| {
+                let (steps, batch, k, n) = (c.r.size(1, 5), c.r.size(1, 3), c.r.size(1, 9), c.r.size(1, 9));
+                let (x, h) = (c.input(&[steps, batch, k]), c.input(&[batch, n]));
+                let (wi, wh) = (c.weight("wi", &[gates * n, k]), c.weight("wh", &[gates * n, n]));
+                let b = c.weight("b", &[gates * n]);
+                let (all, after, result) = (c.r.flip(), c.r.flip(), c.r.size(0, 1));
+                let op = c.b.op(kind).arg("x", x).arg("initial_h", h).arg("weight_ih", wi);
+                let op = op.arg("weight_hh", wh).arg("bias", b).str("direction", direction);
+                let op = op.bool("output_sequence", all).str("activation", "tanh");
+                let op = if kind == "gru" { op.bool("reset_after", after) } else { op };
+                Ok(op.all("y")?[result])
+            });
+        }
+    }
+}
+
+#[test]
+fn resizing() {
+    for mode in ["DEFAULT", "STRICT_ALIGN_CORNERS", "ALIGN_CORNERS", "UNALIGN_CORNERS", "OFFSET_CORNERS"] {
+        check(mode, |c| {
+            let shape = [c.r.size(1, 2), c.r.size(1, 3), c.r.size(1, 7), c.r.size(1, 7)];
+            let (h, w) = (c.r.size(1, 9) as i32, c.r.size(1, 9) as i32);
+            let x = c.input(&shape);
+            let op = c.b.op("resize_bilinear").arg("x", x).int("target_size_height", h);
+            op.int("target_size_width", w).str("sampling_mode", mode).one("y")
+        });
+        check(&format!("resize {mode}"), |c| {
+            let shape = [c.r.size(1, 3), c.r.size(1, 7), c.r.size(1, 7)];
+            let to = [c.r.size(1, 9) as i32, c.r.size(0, 9) as i32];
+            let interpolation = if c.r.flip() { "LINEAR" } else { "NEAREST_NEIGHBOR" };
+            let x = c.input(&shape);
+            let op = c.b.op("resize").arg("x", x).ints("shape", &to);
+            let op = op.literal("resized_dims", Tensor::from_i64s(DType::U32, [], &[2]).expect("fits"));
+            op.str("interpolation_mode", interpolation).str("sampling_mode", mode).one("y")
+        });
+    }
+    check("upsample_bilinear", |c| {
+        let (shape, align) = ([2, 3, c.r.size(1, 5), c.r.size(1, 5)], c.r.flip());
+        let x = c.input(&shape);
+        let op =
+            c.b.op("upsample_bilinear").arg("x", x).literal("scale_factor_height", Tensor::scalar_i32(2));
+        op.literal("scale_factor_width", Tensor::scalar_i32(3)).bool("align_corners", align).one("y")
+    });
+}
+
+#[test]
+fn attention() {
+    for mask in ["none", "bool", "added", "by key"] {
+        check(&format!("attention, mask {mask}"), |c| {
+            let (h, l, s) = (c.r.size(1, 4), c.r.size(1, 6), c.r.size(1, 7));
+            let (e, ev) = (c.r.size(1, 9), c.r.size(1, 9));
+            let (q, k, v) = (c.input(&[2, h, l, e]), c.input(&[2, h, s, e]), c.input(&[2, h, s, ev]));
+            let mask = match mask {
+                "bool" => {
+                    // Every query sees its first key.
+                    let seen: Vec<bool> = (0..l * s).map(|i| i % s == 0 || c.r.flip()).collect();
+                    let seen = Tensor::vector_bool(&seen).reshaped([l, s]).expect("fits");
+                    Some(c.b.constant("mask", seen))
+                }
+                "added" => Some(c.input(&[2, 1, l, s])),
+                "by key" => Some(c.input(&[1, s])),
+                _ => None,
+            };
+            let op = c.b.op("scaled_dot_product_attention").arg("query", q).arg("key", k).arg("value", v);
+            op.maybe("attn_mask", mask).one("y")
+        });
+    }
+    check("einsum of rank 4", |c| {
+        let [n, ch, h, w, u] = [0; 5].map(|_| c.r.size(1, 5));
+        let (x, y) = (c.input(&[n, ch, h, w]), c.input(&[n, w, h, u]));
+        c.b.op("einsum").args("values", vec![x, y]).str("equation", "nchw,nwhu->nchu").one("z")
+    });
+    check("einsum of rank 3", |c| {
+        let [ch, h, w, r] = [0; 4].map(|_| c.r.size(1, 5));
+        let (x, y) = (c.input(&[ch, h, w]), c.input(&[w, h, r]));
+        c.b.op("einsum").args("values", vec![x, y]).str("equation", "chw,whr->chr").one("z")
+    });
+}
+
+#[test]
+fn windows_and_lines() {
+    check("cumsum", |c| {
+        let (shape, axis) = (c.shape(3, 6), c.r.size(0, 2) as i32);
+        let (exclusive, reverse) = (c.r.flip(), c.r.flip());
+        let x = c.input(&shape);
+        let op = c.b.op("cumsum").arg("x", x).int("axis", axis).bool("exclusive", exclusive);
+        op.bool("reverse", reverse).one("y")
+    });
+    check("l2_norm", |c| {
+        let shape = c.shape(4, 5);
+        let x = c.input(&shape);
+        c.b.op("l2_norm").arg("x", x).float("epsilon", "x", 1e-3).one("y")
+    });
+    check("local_response_norm", |c| {
+        let (shape, size) = ([2, c.r.size(1, 7), 3, 4], c.r.size(1, 6) as i32);
+        let x = c.input(&shape);
+        let op = c.b.op("local_response_norm").arg("x", x).int("size", size).float("alpha", "x", 0.5);
+        op.float("beta", "x", 0.75).float("k", "x", 1.5).one("y")
+    });
+    check("prelu", |c| {
+        let channels = c.r.size(1, 5);
+        let (x, alpha) = (c.input(&[2, channels, 3, 4]), c.weight("alpha", &[channels]));
+        c.b.op("prelu").arg("x", x).arg("alpha", alpha).one("y")
+    });
+    check("softplus_parametric", |c| {
+        let channels = c.r.size(1, 5);
+        let (x, alpha) = (c.input(&[2, channels, 3]), c.weight("alpha", &[channels]));
+        let beta = c.positive("beta", channels);
+        c.b.op("softplus_parametric").arg("x", x).arg("alpha", alpha).arg("beta", beta).one("y")
     });
 }

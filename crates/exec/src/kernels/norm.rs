@@ -241,7 +241,7 @@ impl Kernel for L2<'_> {
 /// The parameters of [`local_response_norm`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LocalResponse {
-    /// Channels in a window, the channel itself in its middle: `(size - 1) / 2` before, the rest behind it.
+    /// Channels in a window, the channel itself in its middle: `size / 2` before, the rest behind it.
     pub size: usize,
     /// Weight of the mean of squares.
     pub alpha: f32,
@@ -264,7 +264,7 @@ pub fn local_response_norm(
 ) {
     assert_eq!(x.len() % (channels * inner).max(1), 0, "elements of a local response normalisation");
     assert_eq!(out.len(), x.len(), "elements of a local response normalisation's result");
-    let (before, size) = (p.size.saturating_sub(1) / 2, p.size.max(1));
+    let (before, size) = (p.size / 2, p.size.max(1));
     pool.rows_mut(out, inner, GRAIN / size.min(GRAIN), |first, out| {
         for (i, out) in out.chunks_exact_mut(inner).enumerate() {
             let (row, c) = (first + i, (first + i) % channels);

@@ -71,6 +71,21 @@ impl Axis {
         axis
     }
 
+    /// Given neighbours and weights: `(low, high, weight of high)` of every output, among `input` elements.
+    ///
+    /// # Panics
+    /// When a neighbour does not exist.
+    pub fn of(input: usize, taps: impl Iterator<Item = (usize, usize, f32)>) -> Self {
+        let mut axis = Self { input, low: Vec::new(), high: Vec::new(), weight: Vec::new() };
+        for (low, high, weight) in taps {
+            assert!(low < input && high < input, "neighbours {low} and {high} of {input} elements");
+            axis.low.push(low);
+            axis.high.push(high);
+            axis.weight.push(weight);
+        }
+        axis
+    }
+
     /// Output length.
     pub fn len(&self) -> usize {
         self.low.len()

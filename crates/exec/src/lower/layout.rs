@@ -4,7 +4,6 @@ use super::{Lowered, Lowering, plain};
 use crate::kernels::layout::{
     CopyPlan, Indices, PadMode, RemapPlan, concat as join, padded, split as part, tiled,
 };
-use crate::kernels::resize::nearest;
 use anemone_mil::DType;
 use anemone_mil::ops::{self, Concat, Pad, SliceByIndex, Split, transposition};
 
@@ -128,20 +127,4 @@ pub(super) fn gather(l: &Lowering<'_>) -> Option<Lowered> {
     let indices: Option<Vec<usize>> = l.site.known_ints("indices")?.into_iter().map(front).collect();
     let plan = RemapPlan::gather(&shape, axis, &indices?).ok()?;
     Some(plain(vec![x], move |io, pool| plan.run(io.inputs[0], 0.0, io.outputs[0], pool)))
-}
-
-/// `upsample_nearest_neighbor` by whole factors.
-pub(super) fn upsample_nearest(l: &Lowering<'_>) -> Option<Lowered> {
-    let x = l.value("x")?;
-    let (shape, out) = (l.shape(x)?, l.result_shape()?);
-    let rank = shape.len();
-    let whole = |d: usize| shape[d] > 0 && out[d] % shape[d] == 0;
-    if rank < 2 || !whole(rank - 1) || !whole(rank - 2) {
-        return None;
-    }
-    let mut lists = vec![Indices::All; rank];
-    for d in [rank - 2, rank - 1] {
-        lists[d] = Indices::List(nearest(shape[d], out[d]));
-    }
-    remap(l, x, &lists, 0.0)
 }

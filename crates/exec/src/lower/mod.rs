@@ -1,10 +1,20 @@
 //! Ops to kernels: one function per kind of op, which packs constant operands and fixes the geometry.
 
+mod attention;
 mod elementwise;
+mod indexed;
 mod layout;
+mod lines;
+mod mixed;
 mod product;
+mod recurrent;
 mod reduction;
+mod sampling;
+mod traced;
+mod typed;
 mod window;
+
+pub(crate) use mixed::{Mixed, Operand, Target};
 
 use crate::kernels::Activation;
 use crate::pool::Pool;
@@ -52,6 +62,13 @@ pub(crate) enum Lowered {
         /// The kernel.
         kernel: Box<dyn Kernel>,
         /// Operands, in the order of [`Io::inputs`].
+        reads: Vec<ValueId>,
+    },
+    /// A kernel over more than floats, and the operands that it reads.
+    Mixed {
+        /// The kernel.
+        kernel: Box<dyn Mixed>,
+        /// Operands, in the order in which the kernel gets them.
         reads: Vec<ValueId>,
     },
 }
@@ -159,7 +176,17 @@ fn find(kind: &str) -> Lower {
         "pad" => layout::pad,
         "tile" => layout::tile,
         "gather" => layout::gather,
-        "upsample_nearest_neighbor" => layout::upsample_nearest,
+        "resize"
+        | "resize_bilinear"
+        | "resize_nearest_neighbor"
+        | "upsample_bilinear"
+        | "upsample_nearest_neighbor" => sampling::resize,
+        "lstm" | "gru" | "rnn" => recurrent::recurrent,
+        "einsum" => attention::einsum,
+        "cumsum" => lines::cumsum,
+        "l2_norm" => lines::l2_norm,
+        "local_response_norm" => lines::local_response_norm,
+        "prelu" | "softplus_parametric" => lines::per_channel,
         _ if kind.starts_with("reduce_") => reduction::reduce,
         _ => elementwise::lower,
     }
@@ -173,6 +200,41 @@ pub(crate) fn lower(function: &Function, id: OpId, next: Option<OpId>, pool: &Po
         None => Activation::None,
     };
     find(site.def.name)(&Lowering { site, activation, pool })
+}
+
+/// Lowers an op of any types to a kernel over more than floats; `None` when there is none.
+///
+/// A plan that is used `once` is not worth a list of where every element goes.
+pub(crate) fn lower_mixed(function: &Function, id: OpId, once: bool, pool: &Pool) -> Option<Lowered> {
+    let site = Site::new(function, function.op(id)).ok()?;
+    let l = Lowering { site, activation: Activation::None, pool };
+    let lowered = match site.def.name {
+        "equal" | "not_equal" | "less" | "less_equal" | "greater" | "greater_equal" => typed::compare(&l),
+        "logical_and" | "logical_or" | "logical_xor" => typed::logical(&l),
+        "logical_not" => typed::logical_not(&l),
+        "add" | "sub" | "mul" | "maximum" | "minimum" | "floor_div" | "mod" | "real_div" => {
+            typed::arithmetic(&l)
+        }
+        "abs" | "sign" | "square" => typed::unary(&l),
+        "cast" => typed::cast(&l),
+        "select" => typed::select(&l),
+        "quantize" => typed::quantize(&l),
+        "dequantize" => typed::dequantize(&l),
+        "scaled_dot_product_attention" => attention::attention(&l),
+        "reduce_argmax" | "reduce_argmin" => lines::extreme(&l),
+        "topk" | "argsort" => lines::sort(&l),
+        _ => None,
+    };
+    let moved = || if once { None } else { traced::moves(&l) };
+    lowered.or_else(moved).or_else(|| match site.def.name {
+        "gather" => indexed::gather(&l),
+        "gather_along_axis" => indexed::gather_along_axis(&l),
+        "gather_nd" => indexed::gather_nd(&l),
+        "scatter" | "scatter_along_axis" | "scatter_nd" => indexed::scatter(&l),
+        "slice_update" => indexed::slice_update(&l),
+        "slice_by_size" => indexed::slice_by_size(&l),
+        _ => None,
+    })
 }
 
 /// The activation that can become part of op `id`: the only user of its only result.

@@ -4,10 +4,10 @@ use super::control::{Loop, Nested};
 use super::dynamic::Dynamic;
 use super::{Place, Plan, Step, Work, buffer, fault, in_arena, len_of};
 use crate::arena::{Arena, Lifetime, place};
-use crate::lower::{self, Kernel, Lowered, constant_tensor};
+use crate::lower::{self, Lowered, constant_tensor};
 use crate::pool::Pool;
 use crate::{Options, memory};
-use anemone_mil::{BlockId, DType, Function, OpId, Type, Uses, ValueId};
+use anemone_mil::{BlockId, DType, Function, Literal, OpId, Type, Uses, ValueId};
 use anemone_model::PredictError;
 use std::collections::HashMap;
 
@@ -22,12 +22,17 @@ impl Plan {
         pool: &Pool,
         options: &Options,
     ) -> Result<Plan, PredictError> {
-        Plan::planned(function, Way { fuse, alone: false }, pool, options)
+        Plan::planned(function, Way { fuse, alone: false, once: false }, pool, options)
     }
 
     /// A function of a single op; where the shapes of its results are unknown, the reference evaluation decides.
-    pub(super) fn of_one(function: Function, pool: &Pool, options: &Options) -> Result<Plan, PredictError> {
-        Plan::planned(function, Way { fuse: false, alone: true }, pool, options)
+    pub(super) fn of_one(
+        function: Function,
+        once: bool,
+        pool: &Pool,
+        options: &Options,
+    ) -> Result<Plan, PredictError> {
+        Plan::planned(function, Way { fuse: false, alone: true, once }, pool, options)
     }
 
     fn planned(function: Function, way: Way, pool: &Pool, options: &Options) -> Result<Plan, PredictError> {
@@ -36,7 +41,6 @@ impl Plan {
         planner.keep(function.outputs());
         let Planner { steps, places, lifetimes, constants, held, .. } = planner;
         let (spans, total) = place(&lifetimes);
-        let held = vec![None; held];
         let arena = Arena::new(total, options.memory_limit)?;
         Ok(Plan { function, steps, places, spans, constants, held, arena, options: *options })
     }
@@ -49,6 +53,8 @@ struct Way {
     fuse: bool,
     /// The function has a single op and was made to run it.
     alone: bool,
+    /// The plan runs a single time.
+    once: bool,
 }
 
 /// Collects steps and lifetimes while it walks the ops.
@@ -64,7 +70,10 @@ struct Planner<'f> {
     places: HashMap<ValueId, Place>,
     lifetimes: Vec<Lifetime>,
     constants: Vec<Vec<f32>>,
-    held: usize,
+    /// Values outside the arena; constants among them from the start.
+    held: Vec<Option<Literal>>,
+    /// Constants outside the arena.
+    packed: HashMap<ValueId, Place>,
 }
 
 impl<'f> Planner<'f> {
@@ -80,7 +89,8 @@ impl<'f> Planner<'f> {
             places: HashMap::new(),
             lifetimes: Vec::new(),
             constants: Vec::new(),
-            held: 0,
+            held: Vec::new(),
+            packed: HashMap::new(),
         };
         let is_state = |v: &&ValueId| matches!(function.value(**v).ty, Type::State(_));
         for &v in function.inputs.iter().filter(|v| !is_state(v)) {
@@ -105,8 +115,8 @@ impl<'f> Planner<'f> {
     }
 
     fn new_held(&mut self) -> Place {
-        self.held += 1;
-        Place::Held(self.held - 1)
+        self.held.push(None);
+        Place::Held(self.held.len() - 1)
     }
 
     fn buffer(&mut self, len: usize) -> usize {
@@ -127,6 +137,21 @@ impl<'f> Planner<'f> {
         self.constants.push(tensor.to_f32s());
         let place = Place::Constant(self.constants.len() - 1);
         self.places.insert(v, place);
+        Some(place)
+    }
+
+    /// The place of an operand in its own type: floats as by `read`, constants of other types outside the arena.
+    fn read_any(&mut self, v: ValueId) -> Option<Place> {
+        let float = matches!(self.ty(v).tensor()?.dtype, DType::F16 | DType::F32);
+        if float || self.function.constant(v).is_none() {
+            return self.read(v);
+        }
+        if let Some(&place) = self.packed.get(&v) {
+            return Some(place);
+        }
+        self.held.push(Some(self.function.constant(v)?.literal().ok()?));
+        let place = Place::Held(self.held.len() - 1);
+        self.packed.insert(v, place);
         Some(place)
     }
 
@@ -186,9 +211,17 @@ impl<'f> Planner<'f> {
         }
         let arena_only = op.outputs.iter().all(|&v| in_arena(self.ty(v)));
         let lowered = if arena_only { self.lower(id, around) } else { None };
-        match lowered {
+        let (function, once, pool) = (self.function, self.way.once, self.pool);
+        let mixed = || lower::lower_mixed(function, id, once, pool).map(|l| (l, id));
+        match lowered.or_else(mixed) {
             Some((Lowered::Alias(x), _)) => self.alias(id, x),
-            Some((Lowered::Kernel { kernel, reads }, last)) => self.kernel(id, last, kernel, &reads),
+            Some((Lowered::Kernel { kernel, reads }, last)) => {
+                let (wanted, rounds) = (kernel.scratch(self.pool), kernel.rounds_after());
+                self.kernel(id, last, Work::Kernel(kernel), &reads, (wanted, rounds));
+            }
+            Some((Lowered::Mixed { kernel, reads }, last)) => {
+                self.kernel(id, last, Work::Mixed(kernel), &reads, (0, true));
+            }
             None => self.plain(id, Work::Reference),
         }
         Ok(())
@@ -225,8 +258,18 @@ impl<'f> Planner<'f> {
         self.steps.push(Step { next: self.steps.len() + 1, ..step });
     }
 
-    fn kernel(&mut self, id: OpId, last: OpId, kernel: Box<dyn Kernel>, reads: &[ValueId]) {
-        let places: Option<Vec<Place>> = reads.iter().map(|&v| self.read(v)).collect();
+    /// A step that reads and writes places; `wanted` elements of scratch, and whether results are still to be rounded.
+    fn kernel(
+        &mut self,
+        id: OpId,
+        last: OpId,
+        work: Work,
+        reads: &[ValueId],
+        (wanted, rounds): (usize, bool),
+    ) {
+        let mixed = matches!(work, Work::Mixed(_));
+        let place = |v: &ValueId| if mixed { self.read_any(*v) } else { self.read(*v) };
+        let places: Option<Vec<Place>> = reads.iter().map(place).collect();
         let Some(reads) = places else {
             self.absorbed.retain(|&op| op != last);
             return self.plain(id, Work::Reference);
@@ -235,12 +278,9 @@ impl<'f> Planner<'f> {
         let results: Vec<(ValueId, Place)> = outputs.iter().map(|&v| (v, self.define(v))).collect();
         let writes: Vec<usize> = results.iter().filter_map(|(_, p)| buffer(*p)).collect();
         let is_f16 = |v: ValueId| self.ty(v).tensor().is_some_and(|t| t.dtype == DType::F16);
-        let rounds = kernel.rounds_after();
         let rounded =
             results.iter().filter(|(v, _)| rounds && is_f16(*v)).filter_map(|(_, p)| buffer(*p)).collect();
-        let wanted = kernel.scratch(self.pool);
         let scratch = (wanted > 0).then(|| self.buffer(wanted));
-        let work = Work::Kernel(kernel);
         self.push(Step { reads, writes, scratch, results, rounded, ..Step::new(id, work) });
     }
 

@@ -63,7 +63,7 @@ impl Dynamic {
             let at = match self.plans.iter().position(|(t, _)| *t == types) {
                 Some(at) => at,
                 None => {
-                    let plan = Plan::of_one(function, pool, options)?;
+                    let plan = Plan::of_one(function, false, pool, options)?;
                     self.plans.truncate(KEPT - 1);
                     self.plans.insert(0, (types, plan));
                     0
@@ -72,7 +72,7 @@ impl Dynamic {
             return self.plans[at].1.run(&inputs, &mut run);
         }
         if let Some(Alone { function, inputs }) = alone(function, id, values, Known::Integers) {
-            return Plan::of_one(function, pool, options)?.run(&inputs, &mut run);
+            return Plan::of_one(function, true, pool, options)?.run(&inputs, &mut run);
         }
         eval::evaluate(function, op, values).map_err(|e| fault(function, id, e))
     }

@@ -44,7 +44,7 @@ pub use partial::{Entry, entries};
 pub use pool::{Pool, PoolKind};
 pub use recurrent::{Direction, GateActivation, Recurrent, RecurrentKind};
 pub use reduction::Reduction;
-pub use scatter_gather::{Gather, Scatter, ScatterMode};
+pub use scatter_gather::{Bounds, Gather, Scatter, ScatterMode};
 pub use signature::Effect;
 pub use signature::{
     Accept, Default, Domain, Kind, OpDef, Param, Version, any, constant, list, state, tensor, variadic,

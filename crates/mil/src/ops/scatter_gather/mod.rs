@@ -33,8 +33,8 @@ const I_16: Domain = Domain { name: "I", types: &[DType::I16, DType::I32, DType:
 const I_17: Domain = Domain { name: "I", types: &[DType::I8, DType::I16, DType::I32, DType::U8, DType::U16] };
 
 /// What becomes of an index out of range.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Bounds {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
     /// It is a fault.
     checked: bool,
     /// From `ios17` on a negative index is out of range where indices are checked.
@@ -42,14 +42,18 @@ struct Bounds {
 }
 
 impl Bounds {
-    fn of(site: &Site<'_>) -> Bounds {
+    /// The rule of an op that takes indices.
+    pub fn of(site: &Site<'_>) -> Bounds {
         let validated = site.known_bools("validate_indices").is_some_and(|v| v.first() == Some(&true));
         let new = site.version.since >= Opset::Ios17;
         Bounds { checked: !new || validated, negative: !(new && validated) }
     }
 
     /// The index counted from the front; `None` when it is out of range and that is no fault.
-    fn resolve(self, index: i64, n: usize) -> Result<Option<usize>, Fault> {
+    ///
+    /// # Errors
+    /// When it is out of range and indices are checked.
+    pub fn resolve(self, index: i64, n: usize) -> Result<Option<usize>, Fault> {
         let counted = if index < 0 && self.negative { index.saturating_add(num::i64_of(n)) } else { index };
         let at = num::usize_of(counted).filter(|&at| at < n);
         if at.is_none() && self.checked {
@@ -60,7 +64,10 @@ impl Bounds {
     }
 
     /// The index, or the nearest one in range; `None` in a dim without elements.
-    fn nearest(self, index: i64, n: usize) -> Result<Option<usize>, Fault> {
+    ///
+    /// # Errors
+    /// As [`Bounds::resolve`].
+    pub fn nearest(self, index: i64, n: usize) -> Result<Option<usize>, Fault> {
         let inside = self.resolve(index, n)?;
         let near = if index < 0 { Some(0) } else { n.checked_sub(1) };
         Ok(inside.or(near).filter(|&at| at < n))

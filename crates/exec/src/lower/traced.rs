@@ -1,0 +1,191 @@
+//! Ops that only move elements, whatever their type.
+//!
+//! What goes where does not depend on the elements: the reference evaluation of the op on their numbers says for each
+//! element of a result which one it is. The kernel then copies by that list, in stretches as long as they get.
+
+use super::mixed::{Operand, Target, unforeseen};
+use super::typed::whole_bytes;
+use super::{Lowered, Lowering, Mixed};
+use crate::kernels::layout::FILL;
+use crate::pool::Pool;
+use anemone_mil::eval::EvalSite;
+use anemone_mil::ops::Fault;
+use anemone_mil::{DType, Literal, Tensor, ValueId};
+
+/// Elements of operands and results for which a list is made.
+const MAX_ELEMENTS: usize = 1 << 24;
+
+/// `len` elements from element `from` of operand `operand` on, or of the fill value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Run {
+    operand: u32,
+    from: usize,
+    len: usize,
+}
+
+/// Copies by lists.
+struct Moves {
+    /// For each result its runs, in order.
+    results: Vec<Vec<Run>>,
+    /// What stands where no element does: as a float, and packed.
+    fill: (f32, Vec<u8>),
+    width: usize,
+}
+
+/// The parameters whose elements are moved; all others must be constant.
+fn moved(kind: &str) -> Option<&'static [&'static str]> {
+    Some(match kind {
+        "concat" | "stack" => &["values"],
+        "slice_update" => &["x", "update"],
+        "band_part"
+        | "batch_to_space"
+        | "crop"
+        | "depth_to_space"
+        | "expand_dims"
+        | "flatten2d"
+        | "gather"
+        | "gather_along_axis"
+        | "gather_nd"
+        | "identity"
+        | "pad"
+        | "pixel_shuffle"
+        | "pixel_unshuffle"
+        | "reshape"
+        | "resize_nearest_neighbor"
+        | "reverse"
+        | "reverse_sequence"
+        | "slice_by_index"
+        | "slice_by_size"
+        | "sliding_windows"
+        | "space_to_batch"
+        | "space_to_depth"
+        | "split"
+        | "squeeze"
+        | "tile"
+        | "transpose"
+        | "upsample_nearest_neighbor" => &["x"],
+        _ => return None,
+    })
+}
+
+/// An op that only moves elements.
+pub(super) fn moves(l: &Lowering<'_>) -> Option<Lowered> {
+    let (op, function) = (l.site.op, l.site.function);
+    let params = moved(l.site.def.name)?;
+    let width = whole_bytes(l.result()?)?;
+    let sizes = op
+        .operands()
+        .chain(op.outputs.iter().copied())
+        .map(|v| l.shape(v).map(|s| s.iter().product::<usize>()));
+    let total = sizes.sum::<Option<usize>>().filter(|&n| n <= MAX_ELEMENTS);
+    total?;
+    let (mut values, mut reads, mut starts, mut next) = (Vec::new(), Vec::<ValueId>::new(), Vec::new(), 1i64);
+    for arg in &op.args {
+        let mut literals = Vec::new();
+        for &v in &arg.values {
+            literals.push(if params.contains(&&*arg.param) {
+                let shape = l.shape(v)?;
+                let len = shape.iter().product::<usize>() as i64;
+                reads.push(v);
+                starts.push(next);
+                let numbers: Vec<i64> = (next..next + len).collect();
+                next += len;
+                Literal::Tensor(Tensor::from_i64s(DType::I32, shape, &numbers).ok()?)
+            } else if &*arg.param == "constant_val" {
+                Tensor::scalar_i32(0).into()
+            } else {
+                function.constant(v)?.literal().ok()?
+            });
+        }
+        values.push(literals);
+    }
+    let made = l.site.def.evaluate(&EvalSite { site: l.site, values: &values }).ok()?;
+    let mut results = Vec::with_capacity(made.len());
+    for (literal, &v) in made.iter().zip(&op.outputs) {
+        let t = literal.as_tensor().filter(|t| t.dtype() == DType::I32)?;
+        if t.shape() != l.shape(v)? {
+            return None;
+        }
+        results.push(runs(&super::mixed::ints(t), &starts)?);
+    }
+    let fill = match l.site.numbers("constant_val").filter(|_| l.site.def.name == "pad") {
+        Some(t) if !t.is_empty() => t,
+        _ => Tensor::scalar_i32(0),
+    };
+    let (float, packed) =
+        (*fill.to_f32s().first()?, fill.cast(l.result()?.dtype).bytes().get(..width)?.to_vec());
+    let kernel = Box::new(Moves { results, fill: (float, packed), width });
+    Some(Lowered::Mixed { kernel, reads })
+}
+
+/// Joins element numbers, counted from 1 over all operands (0 is fill), to runs.
+fn runs(numbers: &[i64], starts: &[i64]) -> Option<Vec<Run>> {
+    let mut runs: Vec<Run> = Vec::new();
+    for &n in numbers {
+        let operand = starts.partition_point(|&s| s <= n);
+        let (operand, from) = match operand.checked_sub(1) {
+            Some(k) => (u32::try_from(k).ok()?, usize::try_from(n - starts[k]).ok()?),
+            None => (0, FILL),
+        };
+        match runs.last_mut() {
+            Some(r) if from == FILL && r.from == FILL => r.len += 1,
+            Some(r) if from != FILL && r.from != FILL && r.operand == operand && r.from + r.len == from => {
+                r.len += 1;
+            }
+            _ => runs.push(Run { operand, from, len: 1 }),
+        }
+    }
+    Some(runs)
+}
+
+impl Mixed for Moves {
+    fn run(&self, inputs: &[Operand<'_>], outputs: &mut [Target<'_>], _: &Pool) -> Result<(), Fault> {
+        for (runs, out) in self.results.iter().zip(outputs) {
+            match out {
+                Target::Floats(out) => {
+                    let sources: Vec<_> = inputs.iter().map(Operand::floats).collect();
+                    let sources: Vec<&[f32]> = sources.iter().map(|s| &**s).collect();
+                    copy(runs, &sources, self.fill.0, out);
+                }
+                Target::Bytes(out) => self.bytes(runs, inputs, out)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Moves {
+    fn bytes(&self, runs: &[Run], inputs: &[Operand<'_>], out: &mut [u8]) -> Result<(), Fault> {
+        let bytes = |o: &Operand<'_>| match o {
+            Operand::Tensor(t) => Ok(t.bytes().clone()),
+            Operand::Floats(_) => Err(unforeseen()),
+        };
+        let sources: Vec<_> = inputs.iter().map(bytes).collect::<Result<_, _>>()?;
+        match self.width {
+            1 => self.packed::<1>(runs, &sources, out),
+            2 => self.packed::<2>(runs, &sources, out),
+            4 => self.packed::<4>(runs, &sources, out),
+            _ => self.packed::<8>(runs, &sources, out),
+        }
+        Ok(())
+    }
+
+    fn packed<const N: usize>(&self, runs: &[Run], sources: &[anemone_tensor::Bytes], out: &mut [u8]) {
+        let sources: Vec<&[[u8; N]]> = sources.iter().map(|s| s.as_chunks::<N>().0).collect();
+        let mut fill = [0; N];
+        fill.iter_mut().zip(&self.fill.1).for_each(|(f, b)| *f = *b);
+        copy(runs, &sources, fill, out.as_chunks_mut::<N>().0);
+    }
+}
+
+fn copy<T: Copy>(runs: &[Run], sources: &[&[T]], fill: T, mut out: &mut [T]) {
+    for run in runs {
+        let (own, rest) = out.split_at_mut(run.len);
+        match run {
+            Run { from: FILL, .. } => own.fill(fill),
+            Run { operand, from, len: 1 } => own[0] = sources[*operand as usize][*from],
+            Run { operand, from, len } => own.copy_from_slice(&sources[*operand as usize][*from..from + len]),
+        }
+        out = rest;
+    }
+}
