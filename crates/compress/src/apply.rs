@@ -3,8 +3,8 @@
 use crate::config::{Granularity, Linear, Palette, Scheme};
 use crate::encode::Encoder;
 use crate::select::{Chosen, channel_axes, select};
-use crate::{Config, Error, Fit, PaletteMode, PaletteSpec, Refusal, palettize, prune, quantize};
-use anemone_mil::{Function, Opset, Program, ValueId};
+use crate::{Config, Error, Fit, PaletteMode, PaletteSpec, Refusal, joint, palettize, prune, quantize};
+use anemone_mil::{Function, Opset, Program, TensorType, ValueId};
 use anemone_passes::Index;
 use anemone_tensor::{DType, Tensor};
 use std::ops::ControlFlow;
@@ -59,24 +59,33 @@ pub struct Report {
     pub weights: Vec<Outcome>,
 }
 
-/// Compresses the weights of a program as `config` says.
+/// Compresses the weights of a program as `config` says; with `joint`, also what earlier steps left of compressed weights.
 ///
 /// A weight whose data cannot be compressed as asked is left as it is; the report says why.
 ///
 /// # Errors
 /// When the program's op set has no op for the scheme, the rules for one weight contradict each other, a weight's bytes are
 /// missing, the store fails, or `progress` asks to stop. The program is then half done and to be dropped.
-pub fn compress(program: &mut Program, config: &Config, work: &mut Work<'_>) -> Result<Report, Error> {
+pub fn compress(
+    program: &mut Program,
+    config: &Config,
+    joint: bool,
+    work: &mut Work<'_>,
+) -> Result<Report, Error> {
     let mut report = Report::default();
     let mut plans = Vec::new();
     for (at, function) in program.functions.iter().enumerate() {
         let index = Index::of(function);
-        let chosen = select(function, &index, config)?;
+        let mut chosen = select(function, &index, config)?;
+        if joint {
+            chosen.extend(joint::select(function, &index, config)?);
+        }
         chosen.iter().try_for_each(|c| fits_opset(function, &c.rule.scheme))?;
         plans.push((at, index, chosen));
     }
-    let elements =
-        |f: &Function, c: &Chosen| f.constant(c.value).and_then(|c| c.element_count()).unwrap_or(0);
+    let elements = |f: &Function, c: &Chosen| {
+        f.value(c.value).ty.tensor().and_then(TensorType::element_count).unwrap_or(0)
+    };
     let total = plans
         .iter()
         .map(|(at, _, c)| c.iter().map(|c| elements(&program.functions[*at], c)).sum::<usize>())
@@ -131,10 +140,8 @@ fn one(
 ) -> Result<Outcome, Error> {
     let value = chosen.value;
     let name = function.value(value).name.to_string();
-    let missing = || Error::missing(&name);
-    let literal = function.constant(value).and_then(|c| c.literal().ok()).ok_or_else(missing)?;
-    let tensor = literal.as_tensor().ok_or_else(missing)?.clone();
-    drop(literal);
+    let plain = function.constant(value).is_some();
+    let tensor = plain_or_dense(function, value).ok_or_else(|| Error::missing(&name))?;
     let first = index.users(value).first().map(|&op| function.op(op));
     let user = first.map_or_else(Default::default, |op| (op.kind.name().to_string(), op.name.to_string()));
     let mut outcome = Outcome {
@@ -147,7 +154,13 @@ fn one(
         bytes: (size(&tensor), size(&tensor)),
         result: Ok(Fit::default()),
     };
-    match compressed(function, index, value, &tensor, &chosen.rule.scheme, encoder, work) {
+    let scheme = &chosen.rule.scheme;
+    let made = if plain {
+        compressed(function, index, value, &tensor, scheme, encoder, work)
+    } else {
+        joint::compressed(function, index, value, scheme, encoder, work)
+    };
+    match made {
         Ok(made) => {
             outcome.bytes.1 = made.bytes;
             outcome.result = Ok(made.fit);
@@ -157,6 +170,14 @@ fn one(
         Err(Failure::Store(cause)) => return Err(Error::store(cause)),
     }
     Ok(outcome)
+}
+
+/// A weight as it is, or what a compressed one stands for.
+fn plain_or_dense(function: &Function, value: ValueId) -> Option<Tensor> {
+    match function.constant(value) {
+        Some(constant) => constant.literal().ok()?.as_tensor().cloned(),
+        None => joint::dense(function, value).ok(),
+    }
 }
 
 fn size(tensor: &Tensor) -> u64 {
@@ -220,14 +241,14 @@ fn compressed(
     }
 }
 
-fn palette_spec(p: &Palette, sizes: &[usize], axis: usize, shape: &[usize]) -> PaletteSpec {
+pub(crate) fn palette_spec(p: &Palette, sizes: &[usize], axis: usize, shape: &[usize]) -> PaletteSpec {
     let group = sizes.get(axis).copied().filter(|&s| s != shape[axis]).unwrap_or(0);
     let bits = if matches!(p.mode, PaletteMode::Unique | PaletteMode::Custom(_)) { None } else { p.bits };
     PaletteSpec { mode: p.mode.clone(), bits, axis, group, cluster_dim: p.cluster_dim }
 }
 
 /// Block sizes per dim, and the axis of the output channels.
-fn block_sizes(
+pub(crate) fn block_sizes(
     function: &Function,
     index: &Index,
     value: ValueId,

@@ -13,17 +13,18 @@ pub(crate) struct Encoder {
 }
 
 /// An op to be added.
-struct New<'a> {
-    kind: &'a str,
-    name: String,
-    operands: Vec<Operand<'a>>,
+pub(crate) struct New<'a> {
+    pub(crate) kind: &'a str,
+    pub(crate) name: String,
+    pub(crate) operands: Vec<Operand<'a>>,
     /// A parameter that takes a value of the function.
-    takes: Option<(&'a str, ValueId)>,
-    result: Type,
+    pub(crate) takes: Option<(&'a str, ValueId)>,
+    /// Types of the results; the second one is named after the first.
+    pub(crate) results: Vec<Type>,
 }
 
 /// An operand: parameter and constant.
-type Operand<'a> = (&'a str, Tensor);
+pub(crate) type Operand<'a> = (&'a str, Tensor);
 
 impl Encoder {
     pub(crate) fn of(function: &Function) -> Encoder {
@@ -39,12 +40,12 @@ impl Encoder {
     }
 
     /// Adds an op; large operands go to the store, small ones are written where they stand.
-    fn add(
+    pub(crate) fn add(
         &mut self,
         function: &mut Function,
         new: New<'_>,
         work: &mut Work<'_>,
-    ) -> Result<(ValueId, u64), Failure> {
+    ) -> Result<(Vec<ValueId>, u64), Failure> {
         let name = self.fresh(&new.name);
         let mut op = Op::new(OpKind::named(new.kind), name.clone());
         op.origin = Origin { source: None, pass: Some("compress") };
@@ -64,9 +65,11 @@ impl Encoder {
             op.set_arg(param, vec![value]);
         }
         let body = function.body();
-        let id = function.insert(body, self.at, op, vec![(name, new.result)]);
+        let named = |(i, ty)| (if i == 0 { name.clone() } else { self.fresh(&format!("{name}_{i}")) }, ty);
+        let results = new.results.into_iter().enumerate().map(named).collect();
+        let id = function.insert(body, self.at, op, results);
         self.at += 1;
-        Ok((function.op(id).outputs[0], bytes))
+        Ok((function.op(id).outputs.clone(), bytes))
     }
 
     /// A quantised weight.
@@ -88,8 +91,9 @@ impl Encoder {
             ("constexpr_affine_dequantize", affine(made)?)
         };
         let name = format!("{weight}_quantized");
-        let (value, bytes) = self.add(function, New { kind, name, operands, takes: None, result }, work)?;
-        Ok(Made { value, bytes, fit })
+        let (made, bytes) =
+            self.add(function, New { kind, name, operands, takes: None, results: vec![result] }, work)?;
+        Ok(Made { value: made[0], bytes, fit })
     }
 
     /// A palettised weight, multiplied by scales when there are some.
@@ -114,15 +118,19 @@ impl Encoder {
             vec![("indices", flat(&made.indices)?), ("lut", lut), ("shape", dims(shape)?)]
         };
         let (kind, name) = ("constexpr_lut_to_dense", format!("{weight}_palettized"));
-        let (mut value, mut bytes) =
-            self.add(function, New { kind, name, operands, takes: None, result: result.clone() }, work)?;
+        let (mut made, mut bytes) = self.add(
+            function,
+            New { kind, name, operands, takes: None, results: vec![result.clone()] },
+            work,
+        )?;
         if let Some(scale) = scale {
             let (kind, name) = ("constexpr_blockwise_shift_scale", format!("{weight}_palettized_pcs"));
-            let (operands, takes) = (vec![("scale", scale)], Some(("data", value)));
-            let (scaled, more) = self.add(function, New { kind, name, operands, takes, result }, work)?;
-            (value, bytes) = (scaled, bytes + more);
+            let (operands, takes) = (vec![("scale", scale)], Some(("data", made[0])));
+            let (scaled, more) =
+                self.add(function, New { kind, name, operands, takes, results: vec![result] }, work)?;
+            (made, bytes) = (scaled, bytes + more);
         }
-        Ok(Made { value, bytes, fit })
+        Ok(Made { value: made[0], bytes, fit })
     }
 
     /// A pruned weight.
@@ -142,8 +150,9 @@ impl Encoder {
             vec![("nonzero_data", made.nonzero), ("mask", flat(&made.mask)?), ("shape", dims(shape)?)]
         };
         let (kind, name) = ("constexpr_sparse_to_dense", format!("{weight}_sparsified"));
-        let (value, bytes) = self.add(function, New { kind, name, operands, takes: None, result }, work)?;
-        Ok(Made { value, bytes, fit })
+        let (made, bytes) =
+            self.add(function, New { kind, name, operands, takes: None, results: vec![result] }, work)?;
+        Ok(Made { value: made[0], bytes, fit })
     }
 }
 

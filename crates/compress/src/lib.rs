@@ -9,6 +9,7 @@ mod decompress;
 mod encode;
 mod error;
 mod fit;
+mod joint;
 mod kmeans;
 mod linear;
 mod palette;

@@ -15,6 +15,8 @@ pub enum Refusal {
     Indivisible { axis: usize, dim: usize, size: usize },
     /// Ops that take the weight have their channels along different axes.
     NoAxis,
+    /// A compressed weight in a form that takes nothing on top.
+    NotPlain,
     /// Not one block size per dim.
     BlockRank { shape: Vec<usize>, sizes: Vec<usize> },
     /// An axis that the weight does not have.
@@ -50,6 +52,7 @@ impl fmt::Display for Refusal {
                 write!(f, "dim {axis} of {dim} is not divisible by a block of {size}")
             }
             Refusal::NoAxis => f.write_str("the ops that take it have their channels along different axes"),
+            Refusal::NotPlain => f.write_str("it is compressed already, in a form that takes nothing on top"),
             Refusal::BlockRank { shape, sizes } => {
                 write!(f, "block sizes {sizes:?} are not one per dim of {shape:?}")
             }

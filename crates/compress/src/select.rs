@@ -28,7 +28,7 @@ pub(crate) fn select(function: &Function, index: &Index, config: &Config) -> Res
         if users.is_empty() || feeds_constexpr || index.escapes(value) {
             continue;
         }
-        if let Some(rule) = rule_for(&v.name, &users, config)?
+        if let Some(rule) = rule_of(&v.name, &users, config)?
             && size > rule.weight_threshold
         {
             chosen.push(Chosen { value, rule: rule.clone() });
@@ -47,7 +47,7 @@ fn float_weight(constant: &Const) -> Option<usize> {
 }
 
 /// The rule for a weight, by its own name or by what its users' rules agree on.
-fn rule_for<'c>(name: &str, users: &[&Op], config: &'c Config) -> Result<Option<&'c Rule>, Error> {
+pub(crate) fn rule_of<'c>(name: &str, users: &[&Op], config: &'c Config) -> Result<Option<&'c Rule>, Error> {
     if let Some(rule) = config.op_names.get(name) {
         return Ok(rule.as_ref());
     }

@@ -56,6 +56,7 @@ impl Case<'_> {
         match self.word("kind") {
             "linear" => self.linear(weight),
             "palette" => self.palette(weight),
+            "joint" => Ok(()), // joint.rs
             _ => self.prune(weight),
         }
     }

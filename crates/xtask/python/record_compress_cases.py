@@ -125,6 +125,57 @@ def sizes_of(rng, shape):
     yield [2, shape[1] // 2] + [0] * (rank - 2)
 
 
+def joint(name, weight, steps):
+    """Two schemes on top of each other, in a program of one linear op; what the weight stands for in the end."""
+    import coremltools.optimize.coreml as cto
+    from coremltools.converters.mil import Builder as mb
+    from coremltools.converters.mil.frontend.milproto.load import load
+
+    spec = mb.TensorSpec(shape=(1, weight.shape[1]), dtype=types.fp16)
+
+    @mb.program(input_specs=[spec], opset_version=ct.target.iOS18)
+    def prog(x):
+        return mb.linear(x=x, weight=weight, name="y")
+
+    model = ct.convert(prog, minimum_deployment_target=ct.target.iOS18, skip_model_load=True,
+                       pass_pipeline=ct.PassPipeline.EMPTY)
+    ways = {
+        "prune": (cto.prune_weights, cto.OpMagnitudePrunerConfig),
+        "palette": (cto.palettize_weights, cto.OpPalettizerConfig),
+        "linear": (cto.linear_quantize_weights, cto.OpLinearQuantizerConfig),
+    }
+    for i, (kind, settings) in enumerate(steps):
+        way, config = ways[kind]
+        config = cto.OptimizationConfig(global_config=config(**settings, weight_threshold=10))
+        model = way(model, config, joint_compression=i > 0)
+    prog = load(model._spec, model._spec.specificationVersion, model.weights_dir)
+    ops = [op for op in prog.functions["main"].operations if op.op_type.startswith("constexpr_")]
+    # Chains are worked out by hand: coremltools materialises only what rests on constants alone.
+    values = {}
+
+    def value(var):
+        if var is None:
+            return None
+        return values[var.name] if var.name in values else var.val
+
+    for op in ops:
+        if op.op_type == "constexpr_sparse_to_dense":
+            mask, data = value(op.mask), value(op.nonzero_data)
+            dense = np.zeros(mask.shape, weight.dtype)
+            dense[np.asarray(mask) != 0] = data
+            values[op.outputs[0].name] = dense
+        elif op.op_type == "constexpr_blockwise_shift_scale":
+            out = utils.dequantize_by_scale_and_zp(value(op.data), value(op.scale), value(op.offset))
+            values[op.outputs[0].name] = out
+        elif op.op_type == "constexpr_lut_to_dense":
+            values[op.outputs[0].name] = utils.lut_to_dense(value(op.indices), value(op.lut), None)
+        else:
+            out = op.materialized_val_inference()
+            values[op.outputs[0].name], values[op.outputs[1].name] = out[0], out[1]
+    put(name, weight, {"kind": "joint", "steps": [[k, s] for k, s in steps], "ops": [op.op_type for op in ops]},
+        dense=values[ops[-1].outputs[0].name])
+
+
 def main(path):
     rng = np.random.default_rng(20261121)
     turn = 0
@@ -164,6 +215,16 @@ def main(path):
         # From 10,000 elements on coremltools takes the exact k-means1d for half precision.
         if name in ("normal", "outlier", "laplace"):
             palette(f"{name} float16 [100, 104]", values.astype(np.float16).reshape(100, 104), "KMEANS", 4, 0, 0, 1)
+    weight = rng.standard_normal((16, 32)).astype(np.float16)
+    prune, int8 = ("prune", {"target_sparsity": 0.5}), {"mode": "linear_symmetric"}
+    joint("pruned, then int8", weight, [prune, ("linear", int8)])
+    joint("pruned, then uint8 with offset", weight, [prune, ("linear", {"mode": "linear", "dtype": "uint8"})])
+    joint("pruned, then int4 per block", weight,
+          [prune, ("linear", {**int8, "dtype": "int4", "granularity": "per_block", "block_size": 8})])
+    joint("pruned, then a uniform palette", weight, [prune, ("palette", {"mode": "uniform", "nbits": 4})])
+    joint("a uniform palette, then int8", weight,
+          [("palette", {"mode": "uniform", "nbits": 6}), ("linear", {**int8, "granularity": "per_tensor"})])
+    joint("int8, then a uniform palette", weight, [("linear", int8), ("palette", {"mode": "uniform", "nbits": 4})])
     meta = {"cases": json.dumps(cases), "source": f"coremltools {ct.__version__}, numpy {np.__version__}"}
     write(path, tensors, meta)
     print(f"{len(cases)} cases in {path}")

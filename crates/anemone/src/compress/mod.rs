@@ -24,7 +24,8 @@ pub struct Compression {
     pub steps: Vec<Report>,
 }
 
-/// Compresses a model's weights in steps and writes a package; later steps compress what earlier ones left (joint forms).
+/// Compresses a model's weights in steps and writes a package; later steps compress what earlier ones left, and with
+/// `joint` the first one what was compressed before.
 ///
 /// `progress` hears which weight comes next and may stop the work; nothing is left behind then.
 ///
@@ -35,6 +36,7 @@ pub fn compress(
     source: &Path,
     output: &Path,
     steps: &[Config],
+    joint: bool,
     progress: &mut dyn FnMut(Progress<'_>) -> ControlFlow<()>,
 ) -> Result<Compression, Error> {
     let Opened { mut program, kept, .. } = open(source)?;
@@ -43,9 +45,9 @@ pub fn compress(
         |tensor| spill.keep(tensor).map_err(|e| std::io::Error::other(files::describe(&e)).into());
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
     let mut reports = Vec::new();
-    for config in steps {
+    for (i, config) in steps.iter().enumerate() {
         let mut work = Work { workers, store: &mut store, progress: &mut *progress };
-        let report = anemone_compress::compress(&mut program, config, &mut work);
+        let report = anemone_compress::compress(&mut program, config, i > 0 || joint, &mut work);
         reports.push(report.map_err(|e| Error::from_cause(e).at(source))?);
     }
     write(&program, &kept, source, output)?;

@@ -49,6 +49,9 @@ pub(crate) struct CompressArgs {
     /// A configuration of coremltools (YAML or JSON) instead
     #[arg(long, value_name = "FILE", conflicts_with_all = ["linear", "palettize", "prune", "n_m"])]
     pub config: Option<PathBuf>,
+    /// Compress also what is compressed already, as far as there is a joint form
+    #[arg(long)]
+    pub joint: bool,
     /// Print JSON (schema anemone.compress/1)
     #[arg(long)]
     pub json: bool,

@@ -20,7 +20,7 @@ pub(super) fn run(args: &CompressArgs) -> Result<Outcome, Error> {
     // Where no handler can be set, Ctrl-C ends the process at once, as it does elsewhere.
     let _ = ctrlc::set_handler(|| STOPPED.store(true, Ordering::Relaxed));
     let mut bar = Bar::new();
-    let result = anemone::compress(&args.model, &args.output, &steps, &mut |p| {
+    let result = anemone::compress(&args.model, &args.output, &steps, args.joint, &mut |p| {
         bar.show(p.done.0, p.done.1, p.weight);
         if STOPPED.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
@@ -172,11 +172,18 @@ fn decibel(snr: f64) -> String {
     if snr.is_finite() { format!("{snr:.1} dB") } else { "exact".into() }
 }
 
+/// Weights named one by one on stderr; the JSON has all.
+const NAMED: usize = 5;
+
 /// Weights that were left as they are, and why.
 fn refusals(c: &Compression) {
-    for w in c.steps.iter().flat_map(|s| &s.weights) {
-        if let Err(why) = &w.result {
-            note(&format!("weight {:?} stays as it is ({}): {why}", w.weight, w.scheme));
-        }
+    let left =
+        c.steps.iter().flat_map(|s| &s.weights).filter_map(|w| w.result.as_ref().err().map(|why| (w, why)));
+    let left: Vec<_> = left.collect();
+    for (w, why) in left.iter().take(NAMED) {
+        note(&format!("weight {:?} stays as it is ({}): {why}", w.weight, w.scheme));
+    }
+    if left.len() > NAMED {
+        note(&format!("{} more weights stay as they are; --json says why for each", left.len() - NAMED));
     }
 }

@@ -5,6 +5,7 @@ mod bad_requests;
 mod bad_weights;
 mod client;
 mod command;
+mod compress;
 mod convert;
 mod devices;
 mod facts;

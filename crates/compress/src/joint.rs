@@ -1,0 +1,200 @@
+//! Joint forms: what one scheme left is compressed by another, as coremltools does with `joint_compression=True`.
+//!
+//! | left by | then | becomes |
+//! |---|---|---|
+//! | pruning | palette | `constexpr_lut_to_sparse` before `constexpr_sparse_to_dense` |
+//! | pruning | linear | `constexpr_sparse_blockwise_shift_scale` before `constexpr_sparse_to_dense` |
+//! | palette | linear, per tensor | `constexpr_blockwise_shift_scale` makes the table |
+//! | linear | palette | `constexpr_lut_to_dense` makes the integers |
+
+use crate::apply::{Failure, Made, Work, block_sizes, palette_spec};
+use crate::config::Scheme;
+use crate::encode::{Encoder, New};
+use crate::select::{Chosen, rule_of};
+use crate::{Config, Error, Fit, LinearMode, Refusal, palettize, quantize};
+use anemone_mil::{FoldLimits, Function, OpId, Opset, TensorType, Type, ValueId, constant_value};
+use anemone_passes::Index;
+use anemone_tensor::{DType, Tensor};
+
+/// Compressed weights that a rule is for: the op that takes the last `constexpr` result names the rule.
+pub(crate) fn select(function: &Function, index: &Index, config: &Config) -> Result<Vec<Chosen>, Error> {
+    let mut chosen = Vec::new();
+    for (_, id) in function.walk() {
+        let op = function.op(id);
+        if !matches!(
+            op.kind.name(),
+            "constexpr_sparse_to_dense" | "constexpr_lut_to_dense" | "constexpr_blockwise_shift_scale"
+        ) {
+            continue;
+        }
+        let Some(&value) = op.outputs.first() else { continue };
+        let users: Vec<_> = index.users(value).iter().map(|&u| function.op(u)).collect();
+        if users.is_empty() || users.iter().any(|u| u.kind.name().starts_with("constexpr_")) {
+            continue;
+        }
+        let size = function.value(value).ty.tensor().and_then(TensorType::element_count).unwrap_or(0);
+        if let Some(rule) = rule_of(&function.value(value).name, &users, config)?
+            && size > rule.weight_threshold
+            && takes(op.kind.name(), &rule.scheme)
+        {
+            if function.opset < Opset::Ios18 {
+                return Err(Error::opset("a joint form", function.opset, Opset::Ios18));
+            }
+            chosen.push(Chosen { value, rule: rule.clone() });
+        }
+    }
+    Ok(chosen)
+}
+
+/// True when a weight in the form `kind` can take the scheme on top.
+fn takes(kind: &str, scheme: &Scheme) -> bool {
+    match scheme {
+        Scheme::Linear(_) => kind != "constexpr_blockwise_shift_scale",
+        Scheme::Palette(_) => kind != "constexpr_lut_to_dense",
+        Scheme::Prune(_) => false,
+    }
+}
+
+/// Compresses what a compressed weight is made of; the op that unpacks it takes the new form.
+pub(crate) fn compressed(
+    function: &mut Function,
+    index: &Index,
+    value: ValueId,
+    scheme: &Scheme,
+    encoder: &mut Encoder,
+    work: &mut Work<'_>,
+) -> Result<Made, Failure> {
+    let Some(id) = function.producer(value) else { return Err(Refusal::NotPlain.into()) };
+    let before = dense(function, value)?;
+    let bytes = match (function.op(id).kind.name(), scheme) {
+        ("constexpr_sparse_to_dense", _) => {
+            sparse(function, index, value, id, scheme, &before, encoder, work)?
+        }
+        ("constexpr_lut_to_dense", Scheme::Linear(l)) => table(function, id, l.dtype, l.mode, encoder, work)?,
+        (_, Scheme::Palette(_)) => integers(function, index, value, id, scheme, encoder, work)?,
+        _ => return Err(Refusal::NotPlain.into()),
+    };
+    let mut fit = Fit::default();
+    fit.add(&before.to_f32s(), &dense(function, value)?.to_f32s());
+    Ok(Made { value, bytes, fit })
+}
+
+/// What a compressed weight stands for.
+pub(crate) fn dense(function: &Function, value: ValueId) -> Result<Tensor, Refusal> {
+    let limits = FoldLimits { constexpr: true, max_elements: usize::MAX };
+    let literal = constant_value(function, value, limits);
+    literal.as_ref().and_then(|l| l.as_tensor()).cloned().ok_or(Refusal::NotPlain)
+}
+
+fn operand(function: &Function, id: OpId, param: &str) -> Result<(ValueId, Tensor), Refusal> {
+    let value = function.op(id).value(param).ok_or(Refusal::NotPlain)?;
+    let literal = function.constant(value).and_then(|c| c.literal().ok());
+    let tensor = literal.as_ref().and_then(|l| l.as_tensor()).cloned().ok_or(Refusal::NotPlain)?;
+    Ok((value, tensor))
+}
+
+/// Elements where the mask has a one.
+fn left(tensor: &Tensor, mask: &Tensor) -> Result<Tensor, Refusal> {
+    let kept: Vec<i64> = (0..mask.len()).filter(|&i| mask.i64_at(i) != 0).map(|i| tensor.i64_at(i)).collect();
+    Tensor::from_i64s(tensor.dtype(), [kept.len()], &kept).map_err(Refusal::Tensor)
+}
+
+#[expect(
+    clippy::too_many_arguments,
+    reason = "the place of a weight, its form before, and what is lent for the work"
+)]
+fn sparse(
+    function: &mut Function,
+    index: &Index,
+    value: ValueId,
+    id: OpId,
+    scheme: &Scheme,
+    before: &Tensor,
+    encoder: &mut Encoder,
+    work: &mut Work<'_>,
+) -> Result<u64, Failure> {
+    let (mask_value, mask) = operand(function, id, "mask")?;
+    let (_, nonzero) = operand(function, id, "nonzero_data")?;
+    let name = function.value(value).name.to_string();
+    let (kind, name, mask_param, operands) = match scheme {
+        Scheme::Linear(l) => {
+            let sizes = block_sizes(function, index, value, before.shape(), &l.granularity)?.0;
+            let made = quantize(before, l.dtype, l.mode, &sizes, work.workers)?;
+            let mut operands = vec![("nonzero_data", left(&made.data, &mask)?), ("scale", made.scale)];
+            operands.extend(made.offset.map(|o| ("offset", o)));
+            ("constexpr_sparse_blockwise_shift_scale", format!("{name}_quantized"), "data_mask", operands)
+        }
+        Scheme::Palette(p) => {
+            let (sizes, axis) = block_sizes(function, index, value, before.shape(), &p.granularity)?;
+            if p.cluster_dim > 1 {
+                return Err(Refusal::NoVectors.into());
+            }
+            let spec = palette_spec(p, &sizes, axis, before.shape());
+            let made = palettize(before, &spec, work.workers)?;
+            let operands = vec![("indices_nonzero_data", left(&made.indices, &mask)?), ("lut", made.lut)];
+            ("constexpr_lut_to_sparse", format!("{name}_palettized"), "indices_mask", operands)
+        }
+        Scheme::Prune(_) => return Err(Refusal::NotPlain.into()),
+    };
+    let mask_type: Type = TensorType::new(DType::U1, mask.shape().iter().copied()).into();
+    let values_type: Type = TensorType::new(nonzero.dtype(), nonzero.shape().iter().copied()).into();
+    let results = vec![mask_type, values_type];
+    let new = New { kind, name, operands, takes: Some((mask_param, mask_value)), results };
+    let (made, bytes) = encoder.add(function, new, work)?;
+    function.op_mut(id).set_arg("mask", vec![made[0]]);
+    function.op_mut(id).set_arg("nonzero_data", vec![made[1]]);
+    Ok(bytes + u64::try_from(mask.bytes().len()).unwrap_or(u64::MAX))
+}
+
+/// Quantises the table of a palette.
+fn table(
+    function: &mut Function,
+    id: OpId,
+    dtype: DType,
+    mode: LinearMode,
+    encoder: &mut Encoder,
+    work: &mut Work<'_>,
+) -> Result<u64, Failure> {
+    let (value, lut) = operand(function, id, "lut")?;
+    let (_, indices) = operand(function, id, "indices")?;
+    let made = quantize(&lut, dtype, mode, &vec![0; lut.rank()], work.workers)?;
+    let mut operands = vec![("data", made.data), ("scale", made.scale)];
+    operands.extend(made.offset.map(|o| ("offset", o)));
+    let (kind, name) =
+        ("constexpr_blockwise_shift_scale", format!("{}_quantized", function.value(value).name));
+    let results = vec![function.value(value).ty.clone()];
+    let (made, bytes) = encoder.add(function, New { kind, name, operands, takes: None, results }, work)?;
+    function.op_mut(id).set_arg("lut", made);
+    Ok(bytes + u64::try_from(indices.bytes().len()).unwrap_or(u64::MAX))
+}
+
+/// Palettises the integers of a quantised weight.
+fn integers(
+    function: &mut Function,
+    index: &Index,
+    value: ValueId,
+    id: OpId,
+    scheme: &Scheme,
+    encoder: &mut Encoder,
+    work: &mut Work<'_>,
+) -> Result<u64, Failure> {
+    let Scheme::Palette(p) = scheme else { return Err(Refusal::NotPlain.into()) };
+    let (data_value, data) = operand(function, id, "data")?;
+    let (_, scale) = operand(function, id, "scale")?;
+    if !matches!(data.dtype(), DType::I8 | DType::U8) {
+        return Err(Refusal::Type(data.dtype()).into());
+    }
+    let (sizes, axis) = block_sizes(function, index, value, data.shape(), &p.granularity)?;
+    let spec = palette_spec(p, &sizes, axis, data.shape());
+    let made = palettize(&data.cast(DType::F32), &spec, work.workers)?;
+    let entries: Vec<f64> = made.lut.to_f64s().iter().map(|v| v.round_ties_even()).collect();
+    let lut = Tensor::from_f64s(data.dtype(), made.lut.shape(), &entries).map_err(Refusal::Tensor)?;
+    let mut operands = vec![("indices", made.indices), ("lut", lut)];
+    let vector_axis = made.vector_axis.and_then(|a| i32::try_from(a).ok());
+    operands.extend(vector_axis.map(|a| ("vector_axis", Tensor::scalar_i32(a))));
+    let (kind, name) = ("constexpr_lut_to_dense", format!("{}_palettized", function.value(value).name));
+    let results = vec![function.value(data_value).ty.clone()];
+    let (made, bytes) = encoder.add(function, New { kind, name, operands, takes: None, results }, work)?;
+    function.op_mut(id).set_arg("data", made);
+    Ok(bytes + u64::try_from(scale.bytes().len()).unwrap_or(u64::MAX))
+}
