@@ -14,6 +14,7 @@ const SCRIPTS: &[(&str, &str, &[&str], Option<&str>)] = &[
     ("onnx", "corpus/onnx/make.py", &[], None),
     ("import-cases", "crates/xtask/python/record_import_cases.py", &[], None),
     ("models", "crates/xtask/python/record_models.py", &[], None),
+    ("conformance", "crates/xtask/python/record_conformance.py", &[], None),
     ("precision", "crates/xtask/python/record_precision.py", &[], None),
     ("bad", "corpus/bad/make.py", &[], None),
     (

@@ -20,8 +20,8 @@ pub(super) struct Case {
     pub(super) steps: u64,
     /// All steps share one state.
     pub(super) stateful: bool,
-    /// A second executor agreed with what is expected.
-    pub(super) confirmed: bool,
+    /// A second executor did not agree with what is expected.
+    pub(super) open: bool,
     pub(super) meta: Value,
     folder: PathBuf,
 }
@@ -43,7 +43,7 @@ impl Case {
             function: text("function"),
             steps: meta["steps"].as_u64().unwrap_or(1),
             stateful: meta["stateful"] == true,
-            confirmed: meta["confirmed"] == true,
+            open: meta["confirmed"] == false,
             folder: folder.to_path_buf(),
             meta,
         })

@@ -177,7 +177,7 @@ fn unconfirmed(outcomes: &[Outcomes<'_>]) -> String {
          The documents leave these open; a second executor did not confirm what the original test expects.\n\n\
          | test | engine |\n|---|---|\n",
     );
-    for o in outcomes.iter().filter(|o| !o.case.confirmed && o.route == Route::Engine) {
+    for o in outcomes.iter().filter(|o| o.case.open && o.route == Route::Engine) {
         let _ = writeln!(text, "| {} | {} |", cell(&o.case.test), o.verdict.word());
     }
     text
