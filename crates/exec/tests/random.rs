@@ -24,7 +24,7 @@ const CHI_SQUARE_3: f64 = 16.266;
 /// Runs a program of one op in both; they must draw the same.
 fn draw(kind: &str, dtype: DType, op: impl Fn(OpBuilder<'_>) -> OpBuilder<'_>) -> Vec<f64> {
     let mut b = Builder::new("main", Opset::Ios17);
-    let x = b.input("x", TensorType::new(dtype, [1]));
+    b.input("x", TensorType::new(dtype, [1]));
     let y = op(b.op(kind)).one("y").expect("types fit");
     b.output(y);
     let function = b.finish();
