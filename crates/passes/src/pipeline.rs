@@ -1,9 +1,11 @@
 //! The passes, in order, and what must come before what.
 
 use crate::canonical::{
-    fold_batch_norm, fold_conv_scale, fuse_conv_bias, fuse_gelu, fuse_hard_sigmoid, fuse_layer_norm,
-    fuse_leaky_relu, fuse_linear_bias, fuse_moment_norm, fuse_pad, fuse_relu6, fuse_silu, merge_casts,
-    merge_duplicates, merge_reshapes, merge_transposes, remove_noops, remove_transposes, split_gather,
+    fold_batch_norm, fold_conv_input, fold_conv_scale, fuse_attention, fuse_conv_bias, fuse_gelu,
+    fuse_hard_sigmoid, fuse_layer_norm, fuse_leaky_relu, fuse_linear_bias, fuse_matmul_transpose,
+    fuse_moment_norm, fuse_pad, fuse_reduce_mean, fuse_relu6, fuse_scale_shift, fuse_silu, fuse_softmax,
+    merge_casts, merge_duplicates, merge_pads, merge_reshapes, merge_transposes, remove_broadcasts,
+    remove_noops, remove_transposes, replace_division, split_gather,
 };
 use crate::legal::lower_precision;
 use crate::{Rewrite, drive};
@@ -61,25 +63,44 @@ const fn rounding(name: &'static str, rewrite: Rewrite, after: &'static [&'stati
 pub static CANONICAL: &[Pass] = &[
     exact("fold_constants", Run::Whole(fold), &[]),
     exact("remove_noops", Run::Rewrite(remove_noops::rewrite), &["fold_constants"]),
+    exact("remove_broadcasts", Run::Rewrite(remove_broadcasts::rewrite), &["remove_noops"]),
     exact("merge_casts", Run::Rewrite(merge_casts::rewrite), &["remove_noops"]),
-    exact(merge_duplicates::NAME, Run::Whole(merge_duplicates::run), &["fold_constants", "remove_noops"]),
+    exact(merge_duplicates::NAME, Run::Whole(merge_duplicates::run), &["remove_noops", "remove_broadcasts"]),
     exact("split_gather", Run::Rewrite(split_gather::rewrite), &["fold_constants"]),
     exact("merge_transposes", Run::Rewrite(merge_transposes::rewrite), &["fold_constants"]),
     exact(remove_transposes::NAME, Run::Whole(remove_transposes::run), &["merge_transposes"]),
-    exact("merge_reshapes", Run::Rewrite(merge_reshapes::rewrite), &["merge_transposes"]),
-    rounding("fuse_moment_norm", fuse_moment_norm::rewrite, &["remove_noops"]),
+    exact("merge_reshapes", Run::Rewrite(merge_reshapes::rewrite), &["remove_transposes"]),
+    exact("merge_pads", Run::Rewrite(merge_pads::rewrite), &["remove_noops", "remove_transposes"]),
+    rounding("fuse_reduce_mean", fuse_reduce_mean::rewrite, &["remove_noops"]),
+    rounding("fuse_moment_norm", fuse_moment_norm::rewrite, &["remove_broadcasts", "fuse_reduce_mean"]),
     rounding("fuse_layer_norm", fuse_layer_norm::rewrite, &["merge_duplicates", "fuse_moment_norm"]),
+    rounding("fuse_softmax", fuse_softmax::rewrite, &["remove_broadcasts"]),
     exact("fuse_relu6", Run::Rewrite(fuse_relu6::rewrite), &["fold_constants"]),
     rounding("fuse_hard_sigmoid", fuse_hard_sigmoid::rewrite, &["fuse_relu6"]),
     rounding("fuse_gelu", fuse_gelu::rewrite, &["fold_constants"]),
     rounding("fuse_silu", fuse_silu::rewrite, &["fuse_gelu"]),
     rounding("fuse_leaky_relu", fuse_leaky_relu::rewrite, &["fold_constants"]),
-    rounding("fuse_pad", fuse_pad::rewrite, &["remove_noops"]),
+    exact(
+        "fuse_matmul_transpose",
+        Run::Rewrite(fuse_matmul_transpose::rewrite),
+        &["merge_transposes", "remove_transposes"],
+    ),
+    rounding("fuse_attention", fuse_attention::rewrite, &["fuse_matmul_transpose", "fuse_softmax"]),
+    // What divides is looked for by those before it.
+    rounding(
+        "replace_division",
+        replace_division::rewrite,
+        &["fuse_hard_sigmoid", "fuse_gelu", "fuse_attention"],
+    ),
+    rounding("fuse_pad", fuse_pad::rewrite, &["merge_pads"]),
     rounding("fold_batch_norm", fold_batch_norm::rewrite, &["fuse_pad"]),
     // A bias that belongs to a hard sigmoid would be gone before that is looked for.
     rounding("fuse_conv_bias", fuse_conv_bias::rewrite, &["fold_batch_norm", "fuse_hard_sigmoid"]),
-    rounding("fold_conv_scale", fold_conv_scale::rewrite, &["fold_batch_norm", "fuse_hard_sigmoid"]),
+    rounding("fold_conv_scale", fold_conv_scale::rewrite, &["fold_batch_norm", "replace_division"]),
+    rounding("fold_conv_input", fold_conv_input::rewrite, &["fuse_conv_bias", "fold_conv_scale", "fuse_pad"]),
     rounding("fuse_linear_bias", fuse_linear_bias::rewrite, &["fuse_layer_norm"]),
+    // What a convolution can take in is cheaper there.
+    rounding("fuse_scale_shift", fuse_scale_shift::rewrite, &["fold_conv_scale", "fold_conv_input"]),
     exact("remove_dead", Run::Whole(Function::remove_dead_ops), &[]),
 ];
 

@@ -1,4 +1,4 @@
-//! Convolutions with a scale and a shift per output channel worked into their weights.
+//! Scales and shifts per channel, and convolutions with them worked into their weights.
 
 use crate::{Miss, OpRef, Patch, Ref};
 use anemone_mil::{Dim, Tensor, ValueId, Weight};
@@ -33,11 +33,7 @@ pub(super) fn scaled(root: OpRef<'_>, conv: OpRef<'_>, scale: &[f64], shift: &[f
     if scale.iter().chain(shift).any(|v| !v.is_finite()) {
         return Err("a factor or term is not finite".into());
     }
-    let weight = conv.operand("weight")?;
-    let numbers = conv.constant(weight)?;
-    if numbers.len() > SHARED {
-        conv.index.only(weight).ok_or_else(|| conv.about(weight, "is a weight with other users"))?;
-    }
+    let numbers = own_weight(conv)?;
     let transposed = conv.is(&["conv_transpose"]);
     if transposed && conv.site()?.int("groups")? != 1 {
         return Err("a grouped conv_transpose keeps its scale".into());
@@ -54,6 +50,16 @@ pub(super) fn scaled(root: OpRef<'_>, conv: OpRef<'_>, scale: &[f64], shift: &[f
     Ok(patch.replacing(root.result()?, new))
 }
 
+/// The weight of a convolution, which it does not share when it is large.
+pub(super) fn own_weight(conv: OpRef<'_>) -> Result<Tensor, Miss> {
+    let weight = conv.operand("weight")?;
+    let numbers = conv.constant(weight)?;
+    if numbers.len() > SHARED {
+        conv.index.only(weight).ok_or_else(|| conv.about(weight, "is a weight with other users"))?;
+    }
+    Ok(numbers)
+}
+
 /// Replaces `root` by the convolution before it with `shift` per output channel added to its bias.
 pub(super) fn shifted(root: OpRef<'_>, conv: OpRef<'_>, shift: &[f64]) -> Result<Patch, Miss> {
     let dtype = conv.tensor(conv.operand("weight")?)?.dtype;
@@ -64,7 +70,8 @@ pub(super) fn shifted(root: OpRef<'_>, conv: OpRef<'_>, shift: &[f64]) -> Result
     Ok(patch.replacing(root.result()?, new))
 }
 
-fn shifted_bias(
+/// The bias of a convolution after `scale` and `shift` per output channel, in `dtype`.
+pub(super) fn shifted_bias(
     conv: OpRef<'_>,
     dtype: anemone_mil::DType,
     scale: &[f64],
@@ -93,4 +100,19 @@ fn rows_scaled(t: &Tensor, axis: usize, factors: &[f64]) -> Result<Tensor, Miss>
         chunk.iter_mut().for_each(|v| *v *= s);
     }
     Ok(Tensor::from_f32s(t.shape(), &values)?.cast(t.dtype()))
+}
+
+/// A constant that varies along exactly `axes` of a value of dims `dims`, as a tensor of their extents.
+pub(super) fn along(constant: &Tensor, dims: &[Dim], axes: &[usize]) -> Result<Tensor, Miss> {
+    let missing = dims.len().checked_sub(constant.rank()).ok_or("the constant has too many dims")?;
+    let extents: Option<Vec<usize>> = axes.iter().map(|&a| dims.get(a).and_then(Dim::known)).collect();
+    let extents = extents.ok_or("a normalised dim is unknown")?;
+    for (d, dim) in dims.iter().enumerate() {
+        let have = if d < missing { 1 } else { constant.shape()[d - missing] };
+        let wanted = if axes.contains(&d) { dim.known().unwrap_or(0) } else { 1 };
+        if have != wanted {
+            return Err("the constant does not vary along exactly the normalised dims".into());
+        }
+    }
+    Ok(constant.reshaped(extents)?)
 }

@@ -12,7 +12,7 @@ use super::affine;
 use super::product::{Product, number_and_rest};
 use crate::{Miss, OpRef, Patch, Ref};
 use anemone_mil::ops::Reduction;
-use anemone_mil::{Dim, Tensor, ValueId, Weight};
+use anemone_mil::{Tensor, ValueId, Weight};
 
 /// The rewrite; looks at `mul`, `real_div` and `add`.
 ///
@@ -136,7 +136,7 @@ fn absorb(op: OpRef<'_>, constant: &Tensor, v: ValueId) -> Result<Patch, Miss> {
         let channels = affine::channels(op, v)?;
         Tensor::from_f64s(ty.dtype, [channels], &affine::per_channel(constant, channels, ty.rank())?)?
     } else {
-        along(constant, &ty.dims, &norm.site()?.axes("axes", ty.rank())?)?.cast(ty.dtype)
+        affine::along(constant, &ty.dims, &norm.site()?.axes("axes", ty.rank())?)?.cast(ty.dtype)
     };
     let mut patch = Patch::default();
     // Core ML takes gamma and beta of `instance_norm` together or not at all.
@@ -150,19 +150,4 @@ fn absorb(op: OpRef<'_>, constant: &Tensor, v: ValueId) -> Result<Patch, Miss> {
     }
     let new = patch.variant(norm.op(), "norm", changed);
     Ok(patch.replacing(op.result()?, new))
-}
-
-/// A constant that varies along exactly `axes` of a value of dims `dims`, as a tensor of their extents.
-fn along(constant: &Tensor, dims: &[Dim], axes: &[usize]) -> Result<Tensor, Miss> {
-    let missing = dims.len().checked_sub(constant.rank()).ok_or("the constant has too many dims")?;
-    let extents: Option<Vec<usize>> = axes.iter().map(|&a| dims.get(a).and_then(Dim::known)).collect();
-    let extents = extents.ok_or("a normalised dim is unknown")?;
-    for (d, dim) in dims.iter().enumerate() {
-        let have = if d < missing { 1 } else { constant.shape()[d - missing] };
-        let wanted = if axes.contains(&d) { dim.known().unwrap_or(0) } else { 1 };
-        if have != wanted {
-            return Err("the constant does not vary along exactly the normalised dims".into());
-        }
-    }
-    Ok(constant.reshaped(extents)?)
 }

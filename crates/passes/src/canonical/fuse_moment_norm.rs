@@ -6,9 +6,10 @@
 //! ```
 //! The difference of the moments cancels: in `fp16` it loses all its digits, inside of `layer_norm` it is not formed.
 
+use super::affine;
 use crate::{Miss, OpRef, Patch, Ref};
 use anemone_mil::ops::{Reduction, Site};
-use anemone_mil::{Function, Op, Tensor, ValueId};
+use anemone_mil::{Dim, Function, Op, Tensor, ValueId};
 
 /// The rewrite; looks at the `add` of beta.
 ///
@@ -24,8 +25,8 @@ pub fn rewrite(root: OpRef<'_>) -> Result<Patch, Miss> {
     let (variance, epsilon) = graph.reciprocal_root(deviation)?;
     let (mean, axes) = graph.mean(mean, x)?;
     graph.variance(variance, x, mean, &axes)?;
-    let shape = function.value(x).ty.tensor().and_then(|t| t.known_shape()).ok_or("the shape is unknown")?;
-    let (gamma, beta) = (along(&gamma, &shape, &axes)?, along(&beta, &shape, &axes)?);
+    let dims = &root.tensor(x)?.dims;
+    let (gamma, beta) = (affine::along(&gamma, dims, &axes)?, affine::along(&beta, dims, &axes)?);
     let mut patch = Patch::default();
     let list: Result<Vec<i32>, Miss> =
         axes.iter().map(|&a| i32::try_from(a).map_err(|_| Miss::from("an axis is too large"))).collect();
@@ -37,20 +38,6 @@ pub fn rewrite(root: OpRef<'_>) -> Result<Patch, Miss> {
         vec![("x", Ref::Value(x)), ("axes", axes), ("gamma", gamma), ("beta", beta), ("epsilon", epsilon)];
     let new = patch.op("layer_norm", "norm", args);
     Ok(patch.replacing(root.result()?, new))
-}
-
-/// A constant that varies along `axes` only, as a tensor of their extents.
-fn along(constant: &Tensor, shape: &[usize], axes: &[usize]) -> Result<Tensor, Miss> {
-    let missing = shape.len().checked_sub(constant.rank()).ok_or("a constant has too many dims")?;
-    let fits = |(d, &n): (usize, &usize)| {
-        let have = if d < missing { 1 } else { constant.shape()[d - missing] };
-        have == if axes.contains(&d) { n } else { 1 }
-    };
-    if !shape.iter().enumerate().all(fits) {
-        return Err("gamma or beta does not vary along exactly the normalised dims".into());
-    }
-    let extents: Vec<usize> = axes.iter().map(|&a| shape[a]).collect();
-    constant.reshaped(extents).map_err(Miss::from)
 }
 
 struct Graph<'f> {
@@ -150,9 +137,10 @@ impl<'f> Graph<'f> {
         let site = Site::new(self.function, reduce)?;
         let mut axes = Reduction::of(&site)?.axes;
         axes.sort_unstable();
-        let shape = site.tensor("x")?.known_shape().ok_or("the shape is unknown")?;
-        let count: usize = axes.iter().map(|&a| shape[a]).product();
         if let Some(f) = factor {
+            let dims = &site.tensor("x")?.dims;
+            let count: Option<usize> = axes.iter().map(|&a| dims.get(a).and_then(Dim::known)).product();
+            let count = count.ok_or("a normalised dim is unknown")?;
             let wanted = 1.0 / anemone_tensor::num::f64_of_usize(count.max(1));
             // The factor is a rounded number itself.
             if f.len() != 1 || (f.f64_at(0) - wanted).abs() > 1e-6 * wanted {

@@ -6,9 +6,10 @@
 //! `identity`, `reshape` to the same shape, `transpose` in order, `cast` to the same type, padding and slicing by
 //! nothing, windows of one element, bounds that hold already, concatenation of one tensor, `x + 0`, `x * 1`, `x ^ 1`.
 
+use super::remove_broadcasts::is_ones;
 use crate::{Miss, OpRef, Patch};
-use anemone_mil::ValueId;
 use anemone_mil::ops::{Pad, Pool};
+use anemone_mil::{Dim, ValueId};
 
 /// The rewrite.
 ///
@@ -28,7 +29,7 @@ fn handed_on(op: OpRef<'_>) -> Result<ValueId, Miss> {
     let when = |nothing: bool| if nothing { op.operand("x") } else { Err("it changes something".into()) };
     match op.kind() {
         "identity" | "cast" => when(true),
-        // An unchanged known shape is an unchanged tensor.
+        // An unchanged certain shape is an unchanged tensor.
         "reshape" | "expand_dims" | "squeeze" | "flatten2d" | "tile" => when(fixed(op)),
         "upsample_nearest_neighbor" | "upsample_bilinear" => when(fixed(op)),
         "transpose" => {
@@ -57,9 +58,11 @@ fn handed_on(op: OpRef<'_>) -> Result<ValueId, Miss> {
     }
 }
 
-/// True when the result's shape is known.
+/// True when every dim of the result is certain: a number, or an extent with a name, which is one number wherever it
+/// stands.
 fn fixed(op: OpRef<'_>) -> bool {
-    op.result().is_ok_and(|v| op.shape(v).is_ok())
+    let dims = op.result().and_then(|v| op.tensor(v)).map(|t| &t.dims);
+    dims.is_ok_and(|d| !d.contains(&Dim::Unknown))
 }
 
 fn after(op: OpRef<'_>, kinds: &[&str]) -> bool {
@@ -68,6 +71,13 @@ fn after(op: OpRef<'_>, kinds: &[&str]) -> bool {
 
 #[expect(clippy::float_cmp, reason = "only the exact neutral element changes nothing")]
 fn neutral(op: OpRef<'_>, element: f64) -> Result<ValueId, Miss> {
+    if op.is(&["mul"]) && fixed(op) {
+        let (x, y) = (op.operand("x")?, op.operand("y")?);
+        let filled = |v| op.function.constant(v).is_none() && is_ones(op, v);
+        if let Some((plain, _)) = [(x, y), (y, x)].into_iter().find(|&(_, ones)| filled(ones)) {
+            return Ok(plain);
+        }
+    }
     let (constant, other) = op.constant_side()?;
     if other == "y" && op.is(&["sub", "real_div", "pow"]) {
         return Err("the constant stands on the left".into());

@@ -96,8 +96,9 @@ pub(super) fn only_masks(function: &Function, index: &Index, id: OpId) -> bool {
                 return false;
             }
             for &user in index.users(v) {
-                let kind = function.op(user).kind.name();
-                if kind == "softmax" {
+                let op = function.op(user);
+                let kind = op.kind.name();
+                if kind == "softmax" || op.value("attn_mask") == Some(v) {
                     continue;
                 }
                 if !MASKED.contains(&kind) {
