@@ -86,6 +86,24 @@ models! {
     silero_voice_activity: "silero-vad-16k" of "silero-vad-16k.onnx";
 }
 
+/// Its norms are written out and stretched to the open batch; in `fp16` they must be recognised nonetheless.
+#[test]
+fn magika_of_any_batch() {
+    holds("magika", "magika.onnx", &[]);
+}
+
+/// The squares of its spectrum are far below what `fp16` has, and a logarithm is taken of them.
+///
+/// Off by `ERROR` of the largest magnitude: rounded inputs, weights and 20 rounded layers of 2^-11 each.
+#[test]
+fn quiet_notes_are_not_lost_in_fp16() {
+    const ERROR: f64 = 20.0 / 2048.0;
+    let shape: (&str, &[usize]) = ("serving_default_input_2:0", &[1, 43844, 1]);
+    for d in differences("basic-pitch", "basic-pitch.onnx", &[shape], DType::F16) {
+        assert!(d.relative < ERROR, "{}: {}", d.name, d.relative);
+    }
+}
+
 #[test]
 fn every_recorded_case_has_a_test() {
     let text = std::fs::read_to_string(corpus().join("index.json")).expect("an index");

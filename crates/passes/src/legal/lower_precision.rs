@@ -9,12 +9,15 @@
 //! * a finite constant of it would become infinite, unless it only masks what a `softmax` takes: then it becomes ±2^15;
 //! * a single number of it that is not zero would become zero (`x + 1e-10`), and so do the `log`, root, reciprocal or
 //!   quotient that it was added for;
+//! * it makes the squares that such a number is added to, however they are summed and rooted in between: `fp16` has
+//!   nothing below 2^-24, which is the square of 2^-12; before a `log` also the linear ops that make what is squared;
 //! * it computes shapes or positions, between a `cast` from integers and one back.
 //!
 //! An `epsilon` too small for `fp16` is raised to the smallest positive one, 2^-24. Nested blocks take and hand out
 //! `fp32`. Compressed weights are unpacked as `fp16`. Inputs and outputs keep names and types.
 
 use super::range::{self, Fit};
+use super::squares;
 use crate::Index;
 use anemone_mil::ops::{Effect, Site};
 use anemone_mil::{
@@ -31,7 +34,7 @@ pub fn run(function: &mut Function) -> usize {
     let body = function.body();
     let mut lowering = Lowering {
         index: Index::of(function),
-        counting: range::counting(function),
+        exact: range::counting(function).into_iter().chain(squares::before_small_numbers(function)).collect(),
         function,
         halves: HashMap::new(),
         singles: HashMap::new(),
@@ -49,8 +52,8 @@ struct Lowering<'f> {
     function: &'f mut Function,
     /// Uses as they were before the pass, homes, and names as they are.
     index: Index,
-    /// Ops that compute shapes and positions.
-    counting: HashSet<OpId>,
+    /// Ops that compute shapes and positions, or squares that a small number is added to.
+    exact: HashSet<OpId>,
     /// `fp16` version of values that are `fp32`, by value and, for constants, how they are rounded.
     halves: HashMap<(ValueId, Rounding), ValueId>,
     /// `fp32` version of values that have become `fp16`; `None` as long as nothing needs it.
@@ -100,7 +103,7 @@ impl Lowering<'_> {
         let types: Vec<Option<DType>> =
             op.operands().chain(op.outputs.iter().copied()).map(|v| self.dtype(v)).collect();
         // The number of elements of a range depends on the exact values of its ends.
-        let excluded = op.is("classify") || op.is("range_1d") || self.counting.contains(&id);
+        let excluded = op.is("classify") || op.is("range_1d") || self.exact.contains(&id);
         let single =
             types.contains(&Some(DType::F32)) || op.operands().any(|v| self.singles.contains_key(&v));
         pure && !excluded && single && types.iter().all(Option::is_some)

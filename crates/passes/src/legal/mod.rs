@@ -2,3 +2,4 @@
 
 pub mod lower_precision;
 mod range;
+mod squares;

@@ -117,7 +117,7 @@ pub(super) fn only_masks(function: &Function, index: &Index, id: OpId) -> bool {
 const STEEP: [(&str, &str); 6] =
     [("inverse", "x"), ("log", "x"), ("pow", "x"), ("real_div", "y"), ("rsqrt", "x"), ("sqrt", "x")];
 /// Ops that hand numbers on as they are.
-const LAYOUT: [&str; 9] = [
+pub(super) const LAYOUT: [&str; 9] = [
     "reshape",
     "expand_dims",
     "squeeze",
