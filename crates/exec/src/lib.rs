@@ -2,9 +2,10 @@
 //!
 //! The way of a prediction: a [`Session`] folds constants and *lowers* each op to a kernel (weights are packed then,
 //! once), gives every intermediate tensor a place in one arena, and runs the steps in order over a thread pool. Float
-//! tensors are held as `f32`; where the program says `fp16`, results are rounded to it after every op. Ops without a
-//! kernel, and everything that is not a float tensor of known shape, go through the reference evaluation of
-//! `anemone-mil`. Nested blocks are steps of the same plan; ops with data-dependent shapes are lowered as they run.
+//! tensors are held as `f32`; where the program says `fp16`, results are rounded to it after every op. Integers and
+//! booleans are held packed, beside the arena. Nested blocks are steps of the same plan; ops with data-dependent shapes
+//! are lowered as they run. Ops without a kernel, and tensors without elements, go through the reference evaluation of
+//! `anemone-mil`; a test lists the former.
 //!
 //! SIMD and `unsafe` live in this room alone.
 

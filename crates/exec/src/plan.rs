@@ -42,6 +42,7 @@ enum Work {
     While(control::Loop),
     ReadState,
     WriteState,
+    UpdateState,
 }
 
 impl Work {
@@ -52,7 +53,7 @@ impl Work {
             Work::Reference => REFERENCE,
             Work::Dynamic(_) => "at run time",
             Work::Cond(_) | Work::While(_) => "blocks",
-            Work::ReadState | Work::WriteState => "state",
+            Work::ReadState | Work::WriteState | Work::UpdateState => "state",
         }
     }
 }
@@ -68,6 +69,8 @@ struct Step {
     results: Vec<(ValueId, Place)>,
     /// Buffers among `writes` whose declared type is `fp16`.
     rounded: Vec<usize>,
+    /// Values outside the arena that nothing needs after it.
+    dead: Vec<usize>,
     /// The step after it and its nested steps.
     next: usize,
 }
@@ -161,6 +164,9 @@ impl Plan {
             if let Some(observe) = run.observer.as_mut() {
                 self.show(i, observe);
             }
+            for &h in &self.steps[i].dead {
+                self.held[h] = None;
+            }
             i = self.steps[i].next;
         }
         Ok(())
@@ -187,6 +193,7 @@ impl Plan {
             Work::While(_) => self.while_loop(i, run),
             Work::ReadState => self.read_state(i, run),
             Work::WriteState => self.write_state(i, run),
+            Work::UpdateState => self.update_state(i, run),
         }
     }
 

@@ -7,7 +7,7 @@ use anemone_model::PredictError;
 
 /// Everything whose result memory allows is folded: it is done once, when a model is loaded.
 pub(crate) fn fold_limits(memory_limit: u64) -> FoldLimits {
-    let max_elements = usize::try_from(memory_limit / 8).unwrap_or(usize::MAX);
+    let max_elements = usize::try_from(memory_limit / 64).unwrap_or(usize::MAX);
     FoldLimits { constexpr: true, max_elements }
 }
 

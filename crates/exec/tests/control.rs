@@ -182,3 +182,46 @@ fn tensors_beyond_the_limit_are_refused_by_name_before_they_are_made() {
     assert!(matches!(error, PredictError::Memory { .. }), "{error}");
     assert!(error.to_string().starts_with("result `wide` of tile"), "{error}");
 }
+
+/// Writes `x` into the rows of a cache from `at` on; out comes the sum of the cache.
+fn cached() -> Session {
+    let mut b = Builder::new("main", Opset::Ios18);
+    let cache = b.input("cache", Type::State(TensorType::new(DType::F16, [4, 2])));
+    let x = b.input("x", TensorType::new(DType::F16, [1, 2]));
+    let begin = b.input("begin", TensorType::new(DType::I32, [2]));
+    let end = b.input("end", TensorType::new(DType::I32, [2]));
+    let old = b.op("read_state").arg("input", cache).one("old").expect("a state");
+    let update = b.op("slice_update").arg("x", old).arg("update", x).arg("begin", begin).arg("end", end);
+    let new = update.one("new").expect("fits");
+    b.op("write_state").arg("input", cache).arg("data", new).all("none").expect("fits");
+    let now = b.op("read_state").arg("input", cache).one("now").expect("a state");
+    let y =
+        b.op("reduce_sum").arg("x", now).ints("axes", &[0]).bool("keep_dims", false).one("y").expect("sum");
+    session(b, y, Options::default())
+}
+
+#[test]
+fn a_cache_is_changed_where_it_is() {
+    let mut session = cached();
+    let mut state = session.new_state().expect("small");
+    let given = |row: i32, v: f32| {
+        let x = floats(&[1, 2], &[v, v + 1.]).cast(DType::F16);
+        let (begin, end) = (Tensor::vector_i32(&[row, 0]), Tensor::vector_i32(&[row + 1, 2]));
+        Features::from_iter([("x", x), ("begin", begin), ("end", end)])
+    };
+    for (row, v, expected) in [(0, 1., [1., 2.]), (2, 10., [11., 13.]), (0, 5., [15., 17.])] {
+        let outputs = session.run(&given(row, v), Some(&mut state)).expect("runs");
+        assert_eq!(numbers(&outputs, "y"), expected);
+    }
+    assert_eq!(state.tensor("cache").expect("there").to_f64s(), [5., 6., 0., 0., 10., 11., 0., 0.]);
+    let plan = session.describe();
+    assert!(plan.contains("slice_update state") && plan.matches("read_state").count() == 1, "{plan}");
+    let error = session.run(&given(4, 1.), Some(&mut state)).expect_err("there are 4 rows");
+    assert!(error.to_string().contains("slice_update \"new\""), "{error}");
+    // An observer sees every value, so that each has to be made.
+    let mut seen = Vec::new();
+    let mut observe = |name: &str, _: &Tensor| seen.push(name.to_owned());
+    let outputs = session.run_observed(&given(3, 1.), Some(&mut state), &mut observe).expect("runs");
+    assert_eq!(numbers(&outputs, "y"), [16., 19.]);
+    assert_eq!(seen, ["old", "new", "now", "y"]);
+}

@@ -294,7 +294,7 @@ pub(super) fn slice_update(l: &Lowering<'_>) -> Option<Lowered> {
 }
 
 /// Writes `update` into the places of `dims`; an element is `width` long.
-pub(super) fn overwrite<T: Copy>(
+pub(crate) fn overwrite<T: Copy>(
     shape: &[usize],
     dims: &[SliceDim],
     update: &[T],

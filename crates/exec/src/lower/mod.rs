@@ -14,6 +14,7 @@ mod traced;
 mod typed;
 mod window;
 
+pub(crate) use indexed::overwrite;
 pub(crate) use mixed::{Mixed, Operand, Target};
 
 use crate::kernels::Activation;
@@ -156,8 +157,8 @@ impl Lowering<'_> {
 type Lower = fn(&Lowering<'_>) -> Option<Lowered>;
 
 /// Who lowers an op kind.
-fn find(kind: &str) -> Lower {
-    match kind {
+fn find(kind: &str) -> Option<Lower> {
+    Some(match kind {
         "conv" => window::conv,
         "conv_transpose" => window::conv_transpose,
         "avg_pool" | "max_pool" | "l2_pool" => window::pool,
@@ -187,9 +188,43 @@ fn find(kind: &str) -> Lower {
         "l2_norm" => lines::l2_norm,
         "local_response_norm" => lines::local_response_norm,
         "prelu" | "softplus_parametric" => lines::per_channel,
-        _ if kind.starts_with("reduce_") => reduction::reduce,
-        _ => elementwise::lower,
-    }
+        "reduce_sum" | "reduce_mean" | "reduce_max" | "reduce_min" | "reduce_prod" | "reduce_sum_square"
+        | "reduce_l1_norm" | "reduce_l2_norm" | "reduce_log_sum" | "reduce_log_sum_exp" => reduction::reduce,
+        _ if elementwise::KINDS.contains(&kind) => elementwise::lower,
+        _ => return None,
+    })
+}
+
+/// Who lowers an op kind to a kernel over more than floats.
+fn find_mixed(kind: &str) -> Option<Lower> {
+    Some(match kind {
+        "equal" | "not_equal" | "less" | "less_equal" | "greater" | "greater_equal" => typed::compare,
+        "logical_and" | "logical_or" | "logical_xor" => typed::logical,
+        "logical_not" => typed::logical_not,
+        "add" | "sub" | "mul" | "maximum" | "minimum" | "floor_div" | "mod" | "real_div" => typed::arithmetic,
+        "abs" | "sign" | "square" => typed::unary,
+        "cast" => typed::cast,
+        "select" => typed::select,
+        "quantize" => typed::quantize,
+        "dequantize" => typed::dequantize,
+        "scaled_dot_product_attention" => attention::attention,
+        "reduce_argmax" | "reduce_argmin" => lines::extreme,
+        "topk" | "argsort" => lines::sort,
+        _ => return None,
+    })
+}
+
+/// Who lowers an op kind with operands that say at run time where elements are.
+fn find_indexed(kind: &str) -> Option<Lower> {
+    Some(match kind {
+        "gather" => indexed::gather,
+        "gather_along_axis" => indexed::gather_along_axis,
+        "gather_nd" => indexed::gather_nd,
+        "scatter" | "scatter_along_axis" | "scatter_nd" => indexed::scatter,
+        "slice_update" => indexed::slice_update,
+        "slice_by_size" => indexed::slice_by_size,
+        _ => return None,
+    })
 }
 
 /// Lowers an op, with the activation `next` after it where one is given; `None` when no kernel fits.
@@ -199,7 +234,7 @@ pub(crate) fn lower(function: &Function, id: OpId, next: Option<OpId>, pool: &Po
         Some(next) => elementwise::activation(&Site::new(function, function.op(next)).ok()?)?,
         None => Activation::None,
     };
-    find(site.def.name)(&Lowering { site, activation, pool })
+    find(site.def.name)?(&Lowering { site, activation, pool })
 }
 
 /// Lowers an op of any types to a kernel over more than floats; `None` when there is none.
@@ -208,33 +243,10 @@ pub(crate) fn lower(function: &Function, id: OpId, next: Option<OpId>, pool: &Po
 pub(crate) fn lower_mixed(function: &Function, id: OpId, once: bool, pool: &Pool) -> Option<Lowered> {
     let site = Site::new(function, function.op(id)).ok()?;
     let l = Lowering { site, activation: Activation::None, pool };
-    let lowered = match site.def.name {
-        "equal" | "not_equal" | "less" | "less_equal" | "greater" | "greater_equal" => typed::compare(&l),
-        "logical_and" | "logical_or" | "logical_xor" => typed::logical(&l),
-        "logical_not" => typed::logical_not(&l),
-        "add" | "sub" | "mul" | "maximum" | "minimum" | "floor_div" | "mod" | "real_div" => {
-            typed::arithmetic(&l)
-        }
-        "abs" | "sign" | "square" => typed::unary(&l),
-        "cast" => typed::cast(&l),
-        "select" => typed::select(&l),
-        "quantize" => typed::quantize(&l),
-        "dequantize" => typed::dequantize(&l),
-        "scaled_dot_product_attention" => attention::attention(&l),
-        "reduce_argmax" | "reduce_argmin" => lines::extreme(&l),
-        "topk" | "argsort" => lines::sort(&l),
-        _ => None,
-    };
+    let kind = site.def.name;
     let moved = || if once { None } else { traced::moves(&l) };
-    lowered.or_else(moved).or_else(|| match site.def.name {
-        "gather" => indexed::gather(&l),
-        "gather_along_axis" => indexed::gather_along_axis(&l),
-        "gather_nd" => indexed::gather_nd(&l),
-        "scatter" | "scatter_along_axis" | "scatter_nd" => indexed::scatter(&l),
-        "slice_update" => indexed::slice_update(&l),
-        "slice_by_size" => indexed::slice_by_size(&l),
-        _ => None,
-    })
+    let lowered = find_mixed(kind).and_then(|lower| lower(&l)).or_else(moved);
+    lowered.or_else(|| find_indexed(kind).and_then(|lower| lower(&l)))
 }
 
 /// The activation that can become part of op `id`: the only user of its only result.
@@ -254,4 +266,66 @@ pub(crate) fn fusable(function: &Function, uses: &Uses, id: OpId) -> Option<OpId
 /// The numbers of a constant value.
 pub(crate) fn constant_tensor(function: &Function, value: ValueId) -> Option<Tensor> {
     function.constant(value)?.literal().ok()?.as_tensor().cloned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Ops that run through the reference evaluation, with the reason. The list only gets shorter.
+    const REFERENCE: &[(&str, &[&str])] = &[
+        (
+            "run by the plan itself",
+            &["cond", "coreml_update_state", "read_state", "while_loop", "write_state"],
+        ),
+        (
+            "unpacked when a model is loaded",
+            &[
+                "const",
+                "_const_symbolic",
+                "constexpr_affine_dequantize",
+                "constexpr_blockwise_shift_scale",
+                "constexpr_cast",
+                "constexpr_lut_to_dense",
+                "constexpr_lut_to_sparse",
+                "constexpr_sparse_blockwise_shift_scale",
+                "constexpr_sparse_to_dense",
+                "shape",
+            ],
+        ),
+        ("lists", &["list_gather", "list_length", "list_read", "list_scatter", "list_write", "make_list"]),
+        (
+            "results whose shape depends on data, or text",
+            &["classify", "non_maximum_suppression", "non_zero"],
+        ),
+        ("random", &["random_bernoulli", "random_categorical", "random_normal", "random_uniform"]),
+        (
+            "small or rare in networks",
+            &[
+                "affine",
+                "conv_quantized",
+                "crop_resize",
+                "fill",
+                "fill_like",
+                "one_hot",
+                "range_1d",
+                "resample",
+                "reshape_like",
+            ],
+        ),
+    ];
+
+    #[test]
+    fn every_op_has_a_kernel_or_a_reason_to_have_none() {
+        let slow: Vec<&str> = REFERENCE.iter().flat_map(|(_, kinds)| kinds.iter().copied()).collect();
+        let fast = |kind: &str| {
+            let found = find(kind).or_else(|| find_mixed(kind)).or_else(|| find_indexed(kind));
+            found.is_some() || traced::moved(kind).is_some()
+        };
+        let wrong: Vec<&str> =
+            anemone_mil::ops::table().map(|d| d.name).filter(|k| fast(k) == slow.contains(k)).collect();
+        assert!(wrong.is_empty(), "in both lists or in none: {wrong:?}");
+        let unknown: Vec<&&str> = slow.iter().filter(|k| anemone_mil::ops::find(k).is_none()).collect();
+        assert!(unknown.is_empty(), "not in the op table: {unknown:?}");
+    }
 }

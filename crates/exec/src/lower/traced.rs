@@ -33,7 +33,7 @@ struct Moves {
 }
 
 /// The parameters whose elements are moved; all others must be constant.
-fn moved(kind: &str) -> Option<&'static [&'static str]> {
+pub(super) fn moved(kind: &str) -> Option<&'static [&'static str]> {
     Some(match kind {
         "concat" | "stack" => &["values"],
         "slice_update" => &["x", "update"],

@@ -39,6 +39,7 @@ impl Plan {
         let mut planner = Planner::new(&function, way, pool, options);
         planner.block(function.body())?;
         planner.keep(function.outputs());
+        planner.free_held();
         let Planner { steps, places, lifetimes, constants, held, .. } = planner;
         let (spans, total) = place(&lifetimes);
         let arena = Arena::new(total, options.memory_limit)?;
@@ -57,6 +58,12 @@ struct Way {
     once: bool,
 }
 
+/// A `slice_update` of a state and the op that writes its result back.
+struct InPlace {
+    update: OpId,
+    write: OpId,
+}
+
 /// Collects steps and lifetimes while it walks the ops.
 struct Planner<'f> {
     function: &'f Function,
@@ -64,6 +71,8 @@ struct Planner<'f> {
     options: &'f Options,
     uses: Uses,
     way: Way,
+    /// States that are changed where they are.
+    planned_updates: Vec<InPlace>,
     /// Ops that became part of the op before them.
     absorbed: Vec<OpId>,
     steps: Vec<Step>,
@@ -72,6 +81,8 @@ struct Planner<'f> {
     constants: Vec<Vec<f32>>,
     /// Values outside the arena; constants among them from the start.
     held: Vec<Option<Literal>>,
+    /// The step that needs each value outside the arena last; none for constants.
+    held_last: Vec<Option<usize>>,
     /// Constants outside the arena.
     packed: HashMap<ValueId, Place>,
 }
@@ -84,12 +95,14 @@ impl<'f> Planner<'f> {
             options,
             uses: Uses::of(function),
             way,
+            planned_updates: Vec::new(),
             absorbed: Vec::new(),
             steps: Vec::new(),
             places: HashMap::new(),
             lifetimes: Vec::new(),
             constants: Vec::new(),
             held: Vec::new(),
+            held_last: Vec::new(),
             packed: HashMap::new(),
         };
         let is_state = |v: &&ValueId| matches!(function.value(**v).ty, Type::State(_));
@@ -101,6 +114,10 @@ impl<'f> Planner<'f> {
 
     fn ty(&self, v: ValueId) -> &'f Type {
         &self.function.value(v).ty
+    }
+
+    fn is_empty(&self, v: ValueId) -> bool {
+        self.ty(v).tensor().and_then(|t| t.known_shape()).is_some_and(|s| s.contains(&0))
     }
 
     /// Gives a value its place, alive from the step that is being made.
@@ -116,6 +133,7 @@ impl<'f> Planner<'f> {
 
     fn new_held(&mut self) -> Place {
         self.held.push(None);
+        self.held_last.push(Some(self.steps.len()));
         Place::Held(self.held.len() - 1)
     }
 
@@ -128,8 +146,10 @@ impl<'f> Planner<'f> {
     /// The place of an operand, which stays alive up to the step that is being made.
     fn read(&mut self, v: ValueId) -> Option<Place> {
         if let Some(&place) = self.places.get(&v) {
-            if let Place::Buffer(b) = place {
-                self.lifetimes[b].last = self.steps.len();
+            match place {
+                Place::Buffer(b) => self.lifetimes[b].last = self.steps.len(),
+                Place::Held(h) => self.held_last[h] = Some(self.steps.len()),
+                Place::Constant(_) => {}
             }
             return Some(place);
         }
@@ -150,6 +170,7 @@ impl<'f> Planner<'f> {
             return Some(place);
         }
         self.held.push(Some(self.function.constant(v)?.literal().ok()?));
+        self.held_last.push(None);
         let place = Place::Held(self.held.len() - 1);
         self.packed.insert(v, place);
         Some(place)
@@ -195,7 +216,14 @@ impl<'f> Planner<'f> {
             "cond" => return self.cond(id),
             "while_loop" => return self.while_loop(id),
             "read_state" => {
-                self.plain(id, Work::ReadState);
+                match self.in_place_update(id, around) {
+                    Some(update) => self.planned_updates.push(update),
+                    None => self.plain(id, Work::ReadState),
+                }
+                return Ok(());
+            }
+            "slice_update" if self.planned_updates.iter().any(|u| u.update == id) => {
+                self.update_state(id);
                 return Ok(());
             }
             "write_state" | "coreml_update_state" => {
@@ -207,6 +235,11 @@ impl<'f> Planner<'f> {
         let open = |v: ValueId| self.ty(v).tensor().is_some_and(|t| t.known_shape().is_none());
         if !self.way.alone && (op.operands().any(open) || op.outputs.iter().copied().any(open)) {
             self.plain(id, Work::Dynamic(Dynamic::default()));
+            return Ok(());
+        }
+        // No kernel is worth its while, and few can count to 0.
+        if op.operands().chain(op.outputs.iter().copied()).any(|v| self.is_empty(v)) {
+            self.plain(id, Work::Reference);
             return Ok(());
         }
         let arena_only = op.outputs.iter().all(|&v| in_arena(self.ty(v)));
@@ -284,6 +317,15 @@ impl<'f> Planner<'f> {
         self.push(Step { reads, writes, scratch, results, rounded, ..Step::new(id, work) });
     }
 
+    /// Lets go of values outside the arena after the step that needs them last.
+    fn free_held(&mut self) {
+        for (h, last) in self.held_last.iter().enumerate() {
+            if let Some(step) = last.and_then(|at| self.steps.get_mut(at)) {
+                step.dead.push(h);
+            }
+        }
+    }
+
     /// A step that finds its operands and the places of its results by their values.
     fn plain(&mut self, id: OpId, work: Work) {
         let op = self.function.op(id);
@@ -291,6 +333,34 @@ impl<'f> Planner<'f> {
         self.keep(&operands);
         let results = op.outputs.iter().map(|&v| (v, self.define(v))).collect();
         self.push(Step { results, ..Step::new(id, work) });
+    }
+
+    /// A state that is read, changed by a `slice_update` and written, and seen by nothing else in between.
+    fn in_place_update(&self, read: OpId, around: &[OpId]) -> Option<InPlace> {
+        let f = self.function;
+        let (&old, state) = (f.op(read).outputs.first()?, f.op(read).value("input")?);
+        let update = self.uses.only(old).filter(|_| self.way.fuse)?;
+        let op = f.op(update);
+        let &new = op.outputs.first().filter(|_| op.is("slice_update") && op.value("x") == Some(old))?;
+        let write = self.uses.only(new)?;
+        let fits = f.op(write).is("write_state") && f.op(write).value("input") == Some(state);
+        let at = |id: OpId| around.iter().position(|&o| o == id);
+        let between = around.get(at(read)? + 1..at(write)?)?;
+        let touches = |id: &OpId| f.op(*id).operands().any(|v| v == state) || !f.op(*id).blocks.is_empty();
+        let known = [old, new].iter().chain(&op.value("update")).all(|&v| {
+            let ty = self.ty(v).tensor();
+            ty.is_some_and(|t| t.known_shape().is_some_and(|s| !s.contains(&0)))
+        });
+        let alone = fits && known && f.op(write).value("data") == Some(new) && !between.iter().any(touches);
+        alone.then_some(InPlace { update, write })
+    }
+
+    fn update_state(&mut self, id: OpId) {
+        let writes = self.planned_updates.iter().filter(|u| u.update == id).map(|u| u.write);
+        self.absorbed.extend(writes.collect::<Vec<_>>());
+        let operands = ["update", "begin", "end"].map(|p| self.function.op(id).value(p));
+        self.keep(&operands.into_iter().flatten().collect::<Vec<_>>());
+        self.push(Step::new(id, Work::UpdateState));
     }
 
     /// The nested blocks of an op, which must be two, with `inputs` as places of what they take.
@@ -321,7 +391,7 @@ impl<'f> Planner<'f> {
 
     fn while_loop(&mut self, id: OpId) -> Result<(), PredictError> {
         let [condition, body] = self.two_blocks(id)?;
-        let (at, around) = (self.steps.len(), self.lifetimes.len());
+        let (at, around, held) = (self.steps.len(), self.lifetimes.len(), self.held.len());
         let start = self.function.op(id).values("loop_vars").to_vec();
         self.plain(id, Work::Reference);
         self.variables(id, condition, body);
@@ -331,6 +401,8 @@ impl<'f> Planner<'f> {
         let end = self.steps.len();
         let inside = |l: &&mut Lifetime| l.last >= at;
         self.lifetimes[..around].iter_mut().filter(inside).for_each(|l| l.last = end);
+        let inside = |l: &&mut usize| **l >= at;
+        self.held_last[..held].iter_mut().flatten().filter(inside).for_each(|l| *l = end);
         self.close(at);
         Ok(())
     }
@@ -374,6 +446,7 @@ impl Step {
             scratch: None,
             results: Vec::new(),
             rounded: Vec::new(),
+            dead: Vec::new(),
             next: 0,
         }
     }

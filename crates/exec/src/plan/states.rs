@@ -1,8 +1,10 @@
 //! Steps that read and write states.
 
 use super::{Place, Plan, Run, fault};
+use crate::lower::overwrite;
 use crate::state::Data;
-use anemone_mil::{Literal, OpId, ValueId};
+use anemone_mil::ops::{Fault, Site, SliceByIndex, SliceDim};
+use anemone_mil::{Literal, OpId, Tensor, ValueId};
 use anemone_model::PredictError;
 
 impl Plan {
@@ -39,6 +41,50 @@ impl Plan {
         let Some(&result) = self.function.op(id).outputs.first() else { return Ok(()) };
         let pairs = [(source, result)];
         self.assign(id, &pairs)
+    }
+
+    /// `slice_update` of what a state holds, written back at once: only the part is moved.
+    pub(super) fn update_state(&mut self, i: usize, run: &mut Run<'_, '_>) -> Result<(), PredictError> {
+        let id = self.steps[i].op;
+        let op = self.function.op(id);
+        let fail = |e: Fault| fault(&self.function, id, e);
+        let x = op.value("x").and_then(|x| self.function.producer(x));
+        let read = x.ok_or_else(|| fault(&self.function, id, "argument `x` is no state that is read"))?;
+        let (shape, dims) = self.places_of_update(id).map_err(fail)?;
+        let update = op.value("update").and_then(|v| self.load(v));
+        let Some(Literal::Tensor(update)) = update else {
+            return Err(fault(&self.function, id, "argument `update` has no value"));
+        };
+        match content(self, read, "input", run)? {
+            Data::Floats(v) => overwrite(&shape, &dims, &update.to_f32s(), 1, v),
+            Data::Tensor(t) => {
+                let mut bytes = t.bytes().to_vec();
+                let width = t.dtype().bits() / 8;
+                overwrite(&shape, &dims, update.bytes(), width, &mut bytes);
+                *t = Tensor::new(t.dtype(), shape, bytes).map_err(|e| fault(&self.function, id, e))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Shape of the state and the places in it that a `slice_update` writes to.
+    fn places_of_update(&self, id: OpId) -> Result<(Vec<usize>, Vec<SliceDim>), Fault> {
+        let op = self.function.op(id);
+        let site = Site::new(&self.function, op)?;
+        let ints = |param: &str| {
+            let tensor = op.value(param).and_then(|v| self.load(v));
+            let ints = tensor.as_ref().and_then(Literal::as_tensor).map(Tensor::to_i64s);
+            ints.ok_or_else(|| Fault::arg(param, "missing", "integers"))
+        };
+        let shape = site.tensor("x")?.known_shape().unwrap_or_default();
+        let view = SliceByIndex::of(&site)?.with_bounds(&ints("begin")?, &ints("end")?)?;
+        let dims = view.resolve(&shape)?;
+        let kept: Vec<usize> = dims.iter().filter(|d| !d.squeeze).map(|d| d.extent).collect();
+        let given = site.tensor("update")?.known_shape().unwrap_or_default();
+        if kept != given {
+            return Err(Fault::arg("update", format!("of shape {given:?}"), format!("of shape {kept:?}")));
+        }
+        Ok((shape, dims))
     }
 
     fn keep(
