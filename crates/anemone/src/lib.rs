@@ -3,6 +3,7 @@
 //! This is the only room that opens files and chooses an engine. Nothing here knows about terminals, colours or
 //! JSON; the rooms above do.
 
+pub mod bench;
 mod check;
 pub mod compare;
 mod compress;
@@ -24,7 +25,7 @@ mod verify;
 
 pub use anemone_ane as ane;
 pub use anemone_compress as schemes;
-pub use anemone_exec::Precision;
+pub use anemone_exec::{Precision, Profiler, StepInfo};
 pub use anemone_mil as mil;
 pub use anemone_mil::Opset;
 pub use anemone_model::{DictKey, Feature, Features, Predict};

@@ -63,6 +63,13 @@ pub(crate) enum Verb {
   anemone plan model.mlpackage --device m4 --units cpu-and-ne
   anemone plan model.mlpackage --json")]
     Plan(PlanArgs),
+    /// Measure how long predictions take, and where the time goes
+    #[command(after_help = "Examples:
+  anemone bench model.mlpackage
+  anemone bench model.mlpackage --threads 1 --seconds 10 --trace trace.json
+  anemone bench fp16.mlpackage int8.mlpackage --iterations 200
+Trace files open in ui.perfetto.dev or chrome://tracing.")]
+    Bench(BenchArgs),
     /// Load models and predict for another program, a line of JSON at a time
     #[command(after_help = "Examples:
   anemone serve --stdio
@@ -300,6 +307,37 @@ pub(crate) struct PlanArgs {
     pub json: bool,
 }
 
+/// Arguments of `bench`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct BenchArgs {
+    /// Models: .mlpackage or .mlmodelc; several are compared
+    #[arg(required = true, value_name = "MODEL")]
+    pub models: Vec<PathBuf>,
+    #[command(flatten)]
+    pub inputs: InputArgs,
+    /// Predictions before the measured ones
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    pub warmup: usize,
+    /// Measured predictions of each model [default: as many as fit into --seconds]
+    #[arg(long, value_name = "N", value_parser = iterations)]
+    pub iterations: Option<usize>,
+    /// Time for the measured predictions of each model
+    #[arg(long, value_name = "S", default_value_t = 2.0, value_parser = seconds)]
+    pub seconds: f64,
+    /// Threads that share the work of a prediction [default: as many as the machine runs at once]
+    #[arg(long, value_name = "N", value_parser = threads)]
+    pub threads: Option<usize>,
+    /// Slowest ops to show
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub top: usize,
+    /// Write what happened as a Chrome and Perfetto trace
+    #[arg(long, value_name = "FILE")]
+    pub trace: Option<PathBuf>,
+    /// Print JSON (schema anemone.bench/1)
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// Arguments of `serve`.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct ServeArgs {
@@ -312,6 +350,18 @@ pub(crate) struct ServeArgs {
     /// Tell of every request on standard error
     #[arg(long)]
     pub log: bool,
+}
+
+fn iterations(text: &str) -> Result<usize, String> {
+    const MOST: usize = 1_000_000;
+    let number = text.parse().ok().filter(|n| (1..=MOST).contains(n));
+    number.ok_or_else(|| format!("must be a number from 1 to {MOST}"))
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    const MOST: f64 = 86_400.0;
+    let number = text.parse().ok().filter(|s| (0.0..=MOST).contains(s));
+    number.ok_or_else(|| format!("must be a number from 0 to {MOST}"))
 }
 
 /// Threads that an engine may be asked for.

@@ -2,6 +2,7 @@
 
 mod chain;
 mod interpret;
+mod measure;
 mod options;
 mod stage;
 mod state;

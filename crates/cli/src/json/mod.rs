@@ -2,6 +2,7 @@
 //!
 //! Fields are only ever added within a version.
 
+mod bench;
 mod compress;
 mod convert;
 mod devices;
@@ -11,7 +12,9 @@ mod overflow;
 mod plan;
 mod run;
 mod serve;
+mod trace;
 
+pub(crate) use bench::Bench;
 pub(crate) use compress::{Compress, Decompress};
 pub(crate) use convert::Convert;
 pub(crate) use devices::Devices;
@@ -21,6 +24,7 @@ pub(crate) use overflow::Overflow;
 pub(crate) use plan::Plan;
 pub(crate) use run::{Run, Verify};
 pub(crate) use serve::{ServeAnswer, ServeLine};
+pub(crate) use trace::Trace;
 
 use serde::Serialize;
 

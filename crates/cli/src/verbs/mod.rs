@@ -1,5 +1,6 @@
 //! One file per verb: call the library, print what it says.
 
+mod bench;
 mod compress;
 mod convert;
 mod devices;
@@ -28,6 +29,7 @@ pub(crate) fn run(args: Args) -> Result<Outcome, Error> {
         Verb::Run(args) => run::run(args),
         Verb::Verify(args) => verify::run(args),
         Verb::Plan(args) => plan::run(&args),
+        Verb::Bench(args) => bench::run(args),
         Verb::Serve(args) => serve::run(&args),
         Verb::Devices(args) => devices::run(&args),
         Verb::Facts(args) => facts::list(&args),

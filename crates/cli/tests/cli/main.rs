@@ -3,6 +3,7 @@
 mod bad_files;
 mod bad_requests;
 mod bad_weights;
+mod bench;
 mod client;
 mod command;
 mod compress;

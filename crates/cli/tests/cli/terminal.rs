@@ -46,7 +46,7 @@ fn colour_in_a_pipe_must_be_asked_for_and_may_be_forbidden() {
 #[test]
 fn help_fits_the_width_and_lists_every_verb() {
     let help = anemone(["--help"]).report();
-    for verb in ["convert", "show", "inspect", "run", "verify", "plan"] {
+    for verb in ["convert", "show", "inspect", "run", "verify", "plan", "bench"] {
         assert!(help.contains(&format!("  {verb}")), "{help}");
         let own = anemone([verb, "--help"]).report();
         assert!(own.contains("--json") && own.contains("Examples:"), "{own}");
