@@ -3,6 +3,7 @@
 //! `cargo xtask fidelity [--data DIR] [--cases DIR]`: `DIR` holds `labels.jsonl`, `costs.jsonl` and `cases.tar.zst`;
 //! `--cases` names a folder where the archive is unpacked already.
 
+use crate::unpack;
 use anemone_ane::{Device, Estimate, Plan, Unit, Units, plan};
 use anemone_mil::{Level, verify};
 use anemone_package::Files;
@@ -10,7 +11,6 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 /// Where the recorded set lies beside the repository.
 const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/placement");
@@ -30,13 +30,9 @@ pub fn run(args: &[String]) -> Result<(), String> {
     let data = PathBuf::from(option("--data").map_or(DATA, String::as_str));
     let labels = read_lines(&data.join("labels.jsonl"))?;
     let costs = read_lines(&data.join("costs.jsonl"))?;
-    let unpacked;
     let cases = match option("--cases") {
         Some(dir) => PathBuf::from(dir),
-        None => {
-            unpacked = unpack(&data.join("cases.tar.zst"))?;
-            unpacked.path().join("cases")
-        }
+        None => unpack::placement(&data)?.join("cases"),
     };
     let mut report = Report::default();
     for label in &labels {
@@ -55,16 +51,6 @@ fn read_lines(path: &Path) -> Result<Vec<Value>, String> {
         serde_json::from_str(line).map_err(|e| format!("{}, line {}: {e}", path.display(), i + 1))
     };
     text.lines().enumerate().map(parse).collect()
-}
-
-fn unpack(archive: &Path) -> Result<tempfile::TempDir, String> {
-    let dir = tempfile::tempdir().map_err(|e| format!("cannot make a temporary folder: {e}"))?;
-    let tar = Command::new("tar").arg("--zstd").arg("-xf").arg(archive).arg("-C").arg(dir.path()).status();
-    match tar {
-        Ok(status) if status.success() => Ok(dir),
-        Ok(status) => Err(format!("tar --zstd -xf {} failed: {status}", archive.display())),
-        Err(e) => Err(format!("cannot run tar: {e}; unpack {} yourself and use --cases", archive.display())),
-    }
 }
 
 /// The files of a package folder, in memory.

@@ -14,6 +14,7 @@ mod picture;
 mod place;
 mod python;
 mod record;
+mod unpack;
 
 use std::process::ExitCode;
 

@@ -1,6 +1,6 @@
 //! What opening, inspecting and converting large models costs, against bars that a user would notice.
 //!
-//! Times are those of the release build of the command, the median of several runs with warm file caches; memory is the
+//! Times are those of the release build of the command, the median of several runs with warm file caches, of fewer when they are slow; memory is the
 //! high-water mark of a process that does the same through the library. Prints, and never fails: a busy machine is slow.
 
 mod models;
@@ -35,6 +35,7 @@ pub fn run_task(args: &[String]) -> Result<Outcome, String> {
 }
 
 fn bench() -> Result<(), String> {
+    eprintln!("building the release");
     run(cargo().args(["build", "--release", "--quiet", "-p", "anemone-cli", "-p", "xtask"]))?;
     let folder = target().join("bench");
     fs::create_dir_all(&folder).map_err(|e| format!("cannot make {}: {e}", folder.display()))?;
@@ -107,16 +108,20 @@ fn seconds(time: Duration) -> f64 {
     time.as_secs_f64()
 }
 
-/// The median time of several runs.
+/// Seconds that the runs of one measurement may take together: on a busy machine there are fewer of them.
+const PATIENCE: f64 = 15.0;
+
+/// The median time of several runs, of one at least.
 fn median(runs: usize, mut work: impl FnMut() -> Result<(), String>) -> Result<Duration, String> {
     let mut times = Vec::with_capacity(runs);
-    for _ in 0..runs {
+    let begin = Instant::now();
+    while times.len() < runs && (times.is_empty() || seconds(begin.elapsed()) < PATIENCE) {
         let start = Instant::now();
         work()?;
         times.push(start.elapsed());
     }
     times.sort();
-    Ok(times[runs / 2])
+    Ok(times[times.len() / 2])
 }
 
 fn release(binary: &str) -> PathBuf {

@@ -7,10 +7,9 @@ mod packages;
 mod reference;
 mod serve;
 mod status;
-mod unpack;
 
-use crate::Outcome;
 use crate::place::repository;
+use crate::{Outcome, unpack};
 use case::Case;
 use compare::Verdict;
 use status::{Record, STATUS};

@@ -1,8 +1,8 @@
 //! Everything that coremltools wrote and we have at hand: read, written, printed, parsed, inferred and verified.
 
-use super::{in_parallel, unpack};
-use crate::Outcome;
+use super::in_parallel;
 use crate::place::{ending_with, repository, shared_folder, target};
+use crate::{Outcome, unpack};
 use anemone_mil::ops::Site;
 use anemone_mil::{Function, Level, OpId, Program, Type, difference, verify};
 use anemone_package::{Files, Package, read, read_compiled, write};

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 ///
 /// # Errors
 /// When the archives of the corpus are not there or are damaged.
-pub(super) fn conformance() -> Result<PathBuf, String> {
+pub fn conformance() -> Result<PathBuf, String> {
     let shards = repository().join("corpus/conformance");
     let entries = fs::read_dir(&shards).map_err(|e| format!("cannot list {}: {e}", shards.display()))?;
     let paths = entries.filter_map(|e| Some(e.ok()?.path()));
@@ -23,7 +23,7 @@ pub(super) fn conformance() -> Result<PathBuf, String> {
 ///
 /// # Errors
 /// As [`conformance`].
-pub(super) fn placement(shared: &Path) -> Result<PathBuf, String> {
+pub fn placement(shared: &Path) -> Result<PathBuf, String> {
     unpacked("placement", &[shared.join("cases.tar.zst")])
 }
 
