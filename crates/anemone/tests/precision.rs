@@ -110,3 +110,39 @@ fn steps_within_a_norm_are_at_fault_when_they_are_rounded() {
     let first = &found.findings[0];
     assert_eq!((first.kind.as_str(), first.fault), ("square", Fault::Infinite));
 }
+
+#[test]
+fn every_kind_of_package_can_be_searched() {
+    let inputs = Inputs { random: Some(1), ..Inputs::default() };
+    for name in corpus::list("packages").iter().filter(|n| n.ends_with(".mlpackage")) {
+        let path = corpus::path(&format!("packages/{name}"));
+        let found = find_overflow(&path, None, Precision::Declared, &inputs, 0.05);
+        let found = found.unwrap_or_else(|e| panic!("{e}"));
+        assert!(found.findings.is_empty(), "{name}: {found:?}");
+    }
+}
+
+/// With an observer every op is run by itself; without one, activations are part of the product before them.
+#[test]
+fn an_op_that_takes_in_an_activation_rounds_where_the_two_do() {
+    use anemone::mil::{Builder, Level, Opset, Program, TensorType, text::plain_interface, verify};
+    for activation in ["relu", "sigmoid", "silu", "tanh"] {
+        let mut b = Builder::new("main", Opset::Ios17);
+        let x = b.input("x", TensorType::new(DType::F16, [4, 64]));
+        let weights: Vec<f64> = (0..64 * 8).map(|i| f64::from(i * 37 % 101) / 101.0 - 0.5).collect();
+        let weight = b.constant("w", Tensor::from_f64s(DType::F16, [8, 64], &weights).unwrap());
+        let y = b.op("linear").arg("x", x).arg("weight", weight).one("p").unwrap();
+        let y = b.op(activation).arg("x", y).one("y").unwrap();
+        b.output(y);
+        let function = b.finish();
+        let program = Program::new(function.clone(), plain_interface(&[function]));
+        let verified = verify(&program, Level::Imported).unwrap();
+        let mut session = Session::new(verified.function(None).unwrap(), &Options::default()).unwrap();
+        let values: Vec<f64> = (0..256).map(|i| f64::from(i * 53 % 97) / 97.0 - 0.5).collect();
+        let x = Tensor::from_f64s(DType::F16, [4, 64], &values).unwrap();
+        let inputs = Features::from_iter([("x", x)]);
+        let fused = session.predict(&inputs).unwrap();
+        let apart = session.predict_observed(&inputs, &mut |_, _| {}).unwrap();
+        assert_eq!(fused, apart, "{activation}");
+    }
+}

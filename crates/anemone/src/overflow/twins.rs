@@ -56,17 +56,18 @@ impl Pairing<'_> {
         }
     }
 
-    /// True for an op from tensors to tensors without effect, some of them `fp16`.
+    /// True for an op from tensors to tensors without effect, some of them `fp16`, and for all that unpacks weights.
     fn computes(&self, id: OpId) -> bool {
         let op = self.declared.op(id);
         let effect = op.kind.def().map(|d| d.effect);
         let ty = |v: ValueId| self.declared.value(v).ty.tensor();
         let all: Vec<Option<&TensorType>> = op.operands().chain(op.outputs.iter().copied()).map(ty).collect();
-        matches!(effect, Some(Effect::Pure | Effect::Constexpr))
+        let unpacks = effect == Some(Effect::Constexpr);
+        (unpacks || effect == Some(Effect::Pure))
             && op.blocks.is_empty()
             && all.iter().all(Option::is_some)
-            && all.iter().flatten().any(|t| t.dtype == DType::F16)
-            && op.outputs.iter().all(|&v| ty(v).is_some_and(|t| t.dtype.is_float()))
+            && (unpacks || all.iter().flatten().any(|t| t.dtype == DType::F16))
+            && (unpacks || op.outputs.iter().all(|&v| ty(v).is_some_and(|t| t.dtype.is_float())))
     }
 
     fn twin(&mut self, block: BlockId, id: OpId) {
