@@ -128,3 +128,54 @@ pub(super) fn gather(l: &Lowering<'_>) -> Option<Lowered> {
     let plan = RemapPlan::gather(&shape, axis, &indices?).ok()?;
     Some(plain(vec![x], move |io, pool| plan.run(io.inputs[0], 0.0, io.outputs[0], pool)))
 }
+
+/// `stack` of floats.
+pub(super) fn stack(l: &Lowering<'_>) -> Option<Lowered> {
+    let values = l.site.values("values").to_vec();
+    let shape = l.shape(*values.first()?)?;
+    let axis = l.site.axis("axis", shape.len() + 1).ok()?;
+    let (outer, inner) = (shape[..axis].iter().product(), shape[axis..].iter().product());
+    Some(plain(values, move |io, pool| {
+        let parts: Vec<(&[f32], usize)> = io.inputs.iter().map(|x| (*x, 1)).collect();
+        join(&parts, outer, inner, io.outputs[0], pool);
+    }))
+}
+
+/// `reverse` of floats.
+pub(super) fn reverse(l: &Lowering<'_>) -> Option<Lowered> {
+    let x = l.value("x")?;
+    let shape = l.shape(x)?;
+    let axes = match l.value("axes") {
+        Some(_) => l.site.axes("axes", shape.len()).ok()?,
+        None => (0..shape.len()).collect(),
+    };
+    let turned = |d: usize| axes.contains(&d) && shape[d] > 0;
+    let begin: Vec<usize> = (0..shape.len()).map(|d| if turned(d) { shape[d] - 1 } else { 0 }).collect();
+    let stride: Vec<isize> = (0..shape.len()).map(|d| if turned(d) { -1 } else { 1 }).collect();
+    let plan = CopyPlan::slice(&shape, &begin, &stride, &shape).ok()?;
+    Some(plain(vec![x], move |io, pool| plan.run(io.inputs[0], io.outputs[0], pool)))
+}
+
+/// `depth_to_space`, `space_to_depth`, `pixel_shuffle` and `pixel_unshuffle` of floats: transpositions of rank 6.
+pub(super) fn blocks(l: &Lowering<'_>) -> Option<Lowered> {
+    let x = l.value("x")?;
+    let &[n, c, h, w] = l.shape(x)?.as_slice() else { return None };
+    let kind = l.site.def.name;
+    let param = match kind {
+        "pixel_shuffle" => "upscale_factor",
+        "pixel_unshuffle" => "downscale_factor",
+        _ => "block_size",
+    };
+    let b = usize::try_from(l.site.int(param).ok()?).ok().filter(|&b| b > 0)?;
+    let (parts, perm) = match kind {
+        "pixel_shuffle" => ([n, c / (b * b), b, b, h, w], [0, 1, 4, 2, 5, 3]),
+        "depth_to_space" => ([n, b, b, c / (b * b), h, w], [0, 3, 4, 1, 5, 2]),
+        "pixel_unshuffle" => ([n, c, h / b, b, w / b, b], [0, 1, 3, 5, 2, 4]),
+        _ => ([n, c, h / b, b, w / b, b], [0, 3, 5, 1, 2, 4]),
+    };
+    if parts.iter().product::<usize>() != n * c * h * w {
+        return None;
+    }
+    let plan = CopyPlan::transpose(&parts, &perm).ok()?;
+    Some(plain(vec![x], move |io, pool| plan.run(io.inputs[0], io.outputs[0], pool)))
+}

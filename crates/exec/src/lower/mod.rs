@@ -176,6 +176,9 @@ fn find(kind: &str) -> Option<Lower> {
         "slice_by_index" => layout::slice_by_index,
         "pad" => layout::pad,
         "tile" => layout::tile,
+        "stack" => layout::stack,
+        "reverse" => layout::reverse,
+        "depth_to_space" | "space_to_depth" | "pixel_shuffle" | "pixel_unshuffle" => layout::blocks,
         "gather" => layout::gather,
         "resize"
         | "resize_bilinear"
