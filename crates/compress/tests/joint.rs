@@ -78,7 +78,8 @@ fn two_schemes_on_top_of_each_other_come_out_as_coremltools_has_them() {
             case["ops"].as_array().expect("ops").iter().filter_map(Value::as_str).collect();
         let mut ours = constexprs(&program);
         // A later pass of coremltools lets the scales of a palette of integers make the table instead.
-        (ops.sort_unstable(), ours.sort_unstable());
+        ops.sort_unstable();
+        ours.sort_unstable();
         assert_eq!(ours, ops, "{}", case["name"]);
         decompress(&mut program, &mut Ok).expect("unpacks");
         let linear = program.functions[0].walk()[0].1;
