@@ -10,6 +10,7 @@
 //! SIMD and `unsafe` live in this room alone.
 
 mod arena;
+mod channels_last;
 pub mod kernels;
 mod lower;
 mod memory;

@@ -3,6 +3,7 @@
 //! Nothing here reads a clock: a [`Profiler`] is called between the steps and brings its own. Without one a run pays a
 //! comparison per step.
 
+use crate::channels_last::stands_for;
 use anemone_mil::ops::{Site, Work};
 use anemone_mil::{DType, Def, Function, OpId, TensorType, ValueId};
 
@@ -44,6 +45,7 @@ pub(crate) const REFERENCE: &str = "reference";
 
 /// Describes the step that computes `first`, and with it every op up to `last`.
 pub(crate) fn describe(function: &Function, first: OpId, last: OpId, kernel: &str) -> StepInfo {
+    let (first, last) = stands_for(function, first).unwrap_or((first, last));
     let ops = chain(function, first, last);
     let (op, made) = (function.op(first), function.op(last));
     let results = made.outputs.iter().filter_map(|&v| function.value(v).ty.tensor());

@@ -1,5 +1,6 @@
 //! A loaded function, ready to predict.
 
+use crate::channels_last::channels_last;
 use crate::kernels::simd::Isa;
 use crate::plan::{Plan, Run};
 use crate::pool::{Pool, Watch};
@@ -165,6 +166,8 @@ impl Session {
         } else {
             specialise(&self.function, shapes, self.options.memory_limit)?
         };
+        // Observers see the values of the function as it is.
+        let function = if fuse { channels_last(function) } else { function };
         Plan::new(function, fuse, &self.pool, &self.options)
     }
 

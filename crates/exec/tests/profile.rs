@@ -53,7 +53,9 @@ fn an_activation_belongs_to_the_step_of_its_convolution() {
         },
         [1, 3, 6, 6],
     );
-    let [(0, step)] = log.steps.as_slice() else { panic!("{:?}", log.steps) };
+    // The engine may put the dims of the result into their order in a step of its own.
+    let steps: Vec<_> = log.steps.iter().filter(|(_, s)| s.kind != "transpose").collect();
+    let [(0, step)] = steps.as_slice() else { panic!("{:?}", log.steps) };
     assert_eq!((step.kind.as_str(), step.name.as_str()), ("conv", "conv"));
     assert_eq!(step.fused, ["relu"]);
     assert_eq!(step.results, [(DType::F32, vec![1, 8, 4, 4])]);

@@ -29,9 +29,20 @@ pub enum Activation {
     HardSigmoid(f32, f32),
     /// `x / 2 * (1 + erf(x / sqrt(2)))`
     Gelu,
+    /// `x * min(1, max(0, alpha * x + beta))`: parameters `(alpha, beta)`
+    HardSwish(f32, f32),
 }
 
 impl Activation {
+    /// `x` times this function of `x`, where that is one of them.
+    pub fn gate(self) -> Option<Self> {
+        match self {
+            Self::Sigmoid => Some(Self::Silu),
+            Self::HardSigmoid(alpha, beta) => Some(Self::HardSwish(alpha, beta)),
+            _ => None,
+        }
+    }
+
     /// The function on a vector. NaN stays NaN.
     #[inline(always)]
     pub fn apply<S: Simd>(self, s: S, x: S::F) -> S::F {
@@ -47,6 +58,9 @@ impl Activation {
             Self::ScaledTanh(alpha, beta) => s.mul(s.splat(alpha), math::tanh(s, s.mul(s.splat(beta), x))),
             Self::LeakyRelu(alpha) => s.if_lt(x, s.splat(0.0), s.mul(s.splat(alpha), x), x),
             Self::HardSigmoid(alpha, beta) => clamp(s.fma(s.splat(alpha), x, s.splat(beta)), 0.0, 1.0),
+            Self::HardSwish(alpha, beta) => {
+                s.mul(x, clamp(s.fma(s.splat(alpha), x, s.splat(beta)), 0.0, 1.0))
+            }
             Self::Gelu => {
                 let e = math::erf(s, s.mul(x, s.splat(std::f32::consts::FRAC_1_SQRT_2)));
                 let half = s.mul(x, s.splat(0.5));

@@ -13,6 +13,7 @@ pub mod conv;
 pub mod conv_transpose;
 pub mod elementwise;
 pub mod gemm;
+pub mod last;
 pub mod layout;
 pub mod math;
 pub mod norm;

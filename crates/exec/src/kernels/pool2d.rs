@@ -87,7 +87,7 @@ impl PoolPlan {
 }
 
 /// 1 / divisor of every output position.
-fn scales(w: &Window, divisor: Divisor) -> Vec<f32> {
+pub(crate) fn scales(w: &Window, divisor: Divisor) -> Vec<f32> {
     let count = |d: usize, o: usize| {
         let counts = |k: &usize| match divisor {
             Divisor::Taps => true,

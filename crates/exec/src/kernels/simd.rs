@@ -167,6 +167,15 @@ impl Isa {
         }
     }
 
+    /// The one with vectors of 8 elements at most, for results that would leave longer ones mostly empty.
+    pub fn narrow(self) -> Self {
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512 => Self(Level::Avx2),
+            _ => self,
+        }
+    }
+
     /// Rows and columns of the matrix-product tile, and f32 elements in a vector.
     pub(crate) fn tile(self) -> Tile {
         self.run(TileOf)
@@ -322,11 +331,14 @@ mod x86 {
     #[derive(Clone, Copy)]
     pub struct Avx2(());
 
+    // Never inlined: a kernel inside of a kernel stays a function of its own, and large ones stay quick to compile.
+    #[inline(never)]
     #[target_feature(enable = "avx512f,avx512dq,avx2,fma,f16c")]
     pub fn run_avx512<K: Kernel>(kernel: K) -> K::Output {
         kernel.run(Avx512(()))
     }
 
+    #[inline(never)]
     #[target_feature(enable = "avx2,fma,f16c")]
     pub fn run_avx2<K: Kernel>(kernel: K) -> K::Output {
         kernel.run(Avx2(()))

@@ -78,7 +78,7 @@ pub(super) const KINDS: &[&str] = &[
 
 /// A unary or binary op on float tensors.
 pub(super) fn lower(l: &Lowering<'_>) -> Option<Lowered> {
-    if let Some(op) = unary_op(l) {
+    if let Some(op) = unary_op(&l.site) {
         let x = l.value("x")?;
         return Some(plain(vec![x], move |io, pool| unary(op, io.inputs[0], io.outputs[0], pool)));
     }
@@ -91,7 +91,7 @@ pub(super) fn lower(l: &Lowering<'_>) -> Option<Lowered> {
     }))
 }
 
-fn binary_op(kind: &str) -> Option<BinaryOp> {
+pub(super) fn binary_op(kind: &str) -> Option<BinaryOp> {
     Some(match kind {
         "add" => BinaryOp::Add,
         "sub" => BinaryOp::Sub,
@@ -106,9 +106,10 @@ fn binary_op(kind: &str) -> Option<BinaryOp> {
     })
 }
 
-fn unary_op(l: &Lowering<'_>) -> Option<UnaryOp> {
-    let float = |param: &str| l.float(param);
-    Some(match l.site.def.name {
+pub(super) fn unary_op(site: &Site<'_>) -> Option<UnaryOp> {
+    #[allow(clippy::cast_possible_truncation, reason = "kernels compute in f32")]
+    let float = |param: &str| site.float(param).ok().map(|v| v as f32);
+    Some(match site.def.name {
         "abs" => UnaryOp::Abs,
         "acos" => UnaryOp::Acos,
         "asin" => UnaryOp::Asin,
@@ -124,7 +125,7 @@ fn unary_op(l: &Lowering<'_>) -> Option<UnaryOp> {
         "exp" => UnaryOp::Exp,
         "exp2" => UnaryOp::Exp2,
         "floor" => UnaryOp::Floor,
-        "gelu" => match l.site.str("mode").ok()?.as_str() {
+        "gelu" => match site.str("mode").ok()?.as_str() {
             "TANH_APPROXIMATION" => UnaryOp::GeluTanh,
             "SIGMOID_APPROXIMATION" => UnaryOp::GeluSigmoid,
             _ => UnaryOp::Gelu,

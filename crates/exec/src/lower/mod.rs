@@ -3,6 +3,7 @@
 mod attention;
 mod elementwise;
 mod indexed;
+mod last;
 mod layout;
 mod lines;
 mod mixed;
@@ -232,6 +233,9 @@ fn find_indexed(kind: &str) -> Option<Lower> {
 
 /// Lowers an op, with the activation `next` after it where one is given; `None` when no kernel fits.
 pub(crate) fn lower(function: &Function, id: OpId, next: Option<OpId>, pool: &Pool) -> Option<Lowered> {
+    if function.op(id).kind.def().is_none() {
+        return last::lower(function, id, pool);
+    }
     let site = Site::new(function, function.op(id)).ok()?;
     let activation = match next {
         Some(next) => elementwise::activation(&Site::new(function, function.op(next)).ok()?)?,
@@ -264,6 +268,28 @@ pub(crate) fn fusable(function: &Function, uses: &Uses, id: OpId) -> Option<OpId
     let same_type = function.value(*site.op.outputs.first()?).ty == function.value(result).ty;
     let fits = same_type && site.op.value("x") == Some(result) && elementwise::activation(&site).is_some();
     fits.then_some(next)
+}
+
+pub(crate) use window::{conv_geometry, pooling};
+
+/// True when kernels can apply the op as they store.
+pub(crate) fn is_activation(site: &Site<'_>) -> bool {
+    elementwise::activation(site).is_some()
+}
+
+/// True when kernels can apply the product of the op and its operand as they store.
+pub(crate) fn is_gate(site: &Site<'_>) -> bool {
+    elementwise::activation(site).is_some_and(|a| a.gate().is_some())
+}
+
+/// True for functions of two float tensors, element by element.
+pub(crate) fn is_binary(kind: &str) -> bool {
+    elementwise::binary_op(kind).is_some()
+}
+
+/// True for functions of one float tensor, element by element.
+pub(crate) fn is_unary(site: &Site<'_>) -> bool {
+    elementwise::unary_op(site).is_some()
 }
 
 /// The numbers of a constant value.

@@ -7,7 +7,7 @@ use crate::kernels::conv_transpose::ConvTransposePlan;
 use crate::kernels::pool2d::{Divisor, PoolKind, PoolPlan};
 use crate::pool::Pool;
 use anemone_mil::ValueId;
-use anemone_mil::ops::{self, Conv, ConvTranspose};
+use anemone_mil::ops::{self, Conv, ConvTranspose, Site};
 
 impl Kernel for ConvPlan {
     fn scratch(&self, pool: &Pool) -> usize {
@@ -24,7 +24,7 @@ impl Kernel for ConvPlan {
 }
 
 /// Weight and bias, which must be constant.
-fn constants(
+pub(super) fn constants(
     l: &Lowering<'_>,
     weight: ValueId,
     bias: Option<ValueId>,
@@ -36,16 +36,28 @@ fn constants(
     }
 }
 
+/// What a convolution looks like, where kernels can compute it.
+pub(crate) fn conv_geometry(site: &Site<'_>, view: &Conv) -> Option<ConvGeometry> {
+    let (x, out) = (shape_of(site, view.x)?, shape_of(site, *site.op.outputs.first()?)?);
+    let w = &view.window;
+    let before: Vec<usize> = view.pads.as_ref()?.iter().map(|p| p.0).collect();
+    let window =
+        Window::new(x.get(2..)?, &w.kernel, &w.strides, &w.dilations, &before, out.get(2..)?).ok()?;
+    let geometry =
+        ConvGeometry { batch: x[0], channels_in: x[1], channels_out: out[1], groups: view.groups, window };
+    geometry.check().ok()?;
+    Some(geometry)
+}
+
+fn shape_of(site: &Site<'_>, v: ValueId) -> Option<Vec<usize>> {
+    site.function.value(v).ty.tensor()?.known_shape()
+}
+
 /// `conv` with constant weight and bias.
 pub(super) fn conv(l: &Lowering<'_>) -> Option<Lowered> {
     let view = Conv::of(&l.site).ok()?;
     let (weight, bias) = constants(l, view.weight, view.bias)?;
-    let (x, out) = (l.shape(view.x)?, l.result_shape()?);
-    let w = &view.window;
-    let before: Vec<usize> = view.pads?.iter().map(|p| p.0).collect();
-    let window = Window::new(&x[2..], &w.kernel, &w.strides, &w.dilations, &before, &out[2..]).ok()?;
-    let geometry =
-        ConvGeometry { batch: x[0], channels_in: x[1], channels_out: out[1], groups: view.groups, window };
+    let geometry = conv_geometry(&l.site, &view)?;
     let isa = l.pool.isa();
     let plan = ConvPlan::new(geometry, &weight, bias.as_deref(), l.activation, isa).ok()?;
     let kernel = Box::new(plan.rounded_to_half(l.half()));
@@ -102,8 +114,15 @@ impl Kernel for Pooling {
 /// `avg_pool`, `max_pool` and `l2_pool`.
 pub(super) fn pool(l: &Lowering<'_>) -> Option<Lowered> {
     let view = ops::Pool::of(&l.site).ok()?;
-    let (x, out) = (l.shape(view.x)?, l.result_shape()?);
-    let pads = view.pads?;
+    let (kind, window, x) = pooling(&l.site, &view)?;
+    let kernel = Box::new(Pooling { plan: PoolPlan::new(kind, window), channels: x[0] * x[1] });
+    Some(Lowered::Kernel { kernel, reads: vec![view.x] })
+}
+
+/// Kind and windows of a pool, and the shape of its input.
+pub(crate) fn pooling(site: &Site<'_>, view: &ops::Pool) -> Option<(PoolKind, Window, Vec<usize>)> {
+    let (x, out) = (shape_of(site, view.x)?, shape_of(site, *site.op.outputs.first()?)?);
+    let pads = view.pads.as_ref()?;
     let w = &view.window;
     let kind = match view.kind {
         ops::PoolKind::Max => PoolKind::Max,
@@ -117,7 +136,7 @@ pub(super) fn pool(l: &Lowering<'_>) -> Option<Lowered> {
         }
     };
     let before: Vec<usize> = pads.iter().map(|p| p.0).collect();
-    let window = Window::new(&x[2..], &w.kernel, &w.strides, &w.dilations, &before, &out[2..]).ok()?;
-    let kernel = Box::new(Pooling { plan: PoolPlan::new(kind, window), channels: x[0] * x[1] });
-    Some(Lowered::Kernel { kernel, reads: vec![view.x] })
+    let window =
+        Window::new(x.get(2..)?, &w.kernel, &w.strides, &w.dilations, &before, out.get(2..)?).ok()?;
+    Some((kind, window, x))
 }

@@ -187,4 +187,4 @@ impl ConvPlan {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -1,7 +1,9 @@
+//! The definition of a convolution, and kernels against it.
+
 use super::*;
 use crate::kernels::testing::{Rng, assert_close, on_every_pool};
 
-fn naive(
+pub(crate) fn naive(
     g: &ConvGeometry,
     x: &[f32],
     weights: &[f32],
@@ -37,7 +39,7 @@ fn naive(
     out
 }
 
-fn random_geometry(rng: &mut Rng, rank: usize) -> Option<ConvGeometry> {
+pub(crate) fn random_geometry(rng: &mut Rng, rank: usize) -> Option<ConvGeometry> {
     let list = |rng: &mut Rng, low, high| (0..rank).map(|_| rng.int(low, high)).collect::<Vec<_>>();
     let input = list(rng, 1, [70, 24, 7][rank - 1]);
     let (kernel, stride, dilation) = (list(rng, 1, 5), list(rng, 1, 3), list(rng, 1, 2));

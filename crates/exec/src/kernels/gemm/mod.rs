@@ -141,7 +141,7 @@ impl<P: PackColumns> Product<'_, P> {
             let scratch = unsafe { scratch.slice(at * seat..(at + 1) * seat) };
             let rows = r * row_step..self.m.min((r + 1) * row_step);
             let columns = c * column_step..self.n.min((c + 1) * column_step);
-            isa.run(Block { product: self, rows, columns, scratch });
+            isa.run(Block { product: self, isa, rows, columns, scratch });
         });
     }
 
@@ -166,6 +166,7 @@ impl<P: PackColumns> Product<'_, P> {
 /// A block of a product that one thread computes.
 struct Block<'a, 'p, P> {
     product: &'a Product<'p, P>,
+    isa: Isa,
     rows: Range<usize>,
     columns: Range<usize>,
     scratch: &'a mut [f32],
@@ -176,7 +177,7 @@ impl<P: PackColumns> Kernel for Block<'_, '_, P> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Self { product: p, rows, columns, scratch } = self;
+        let Self { product: p, isa, rows, columns, scratch } = self;
         let depth = p.k.min(KC);
         let (a_block, b_block) = scratch.split_at_mut(p.m.min(MC) * depth);
         let width = match p.rhs {
@@ -196,7 +197,7 @@ impl<P: PackColumns> Kernel for Block<'_, '_, P> {
                     if let Lhs::Plain(a) = p.lhs {
                         a.pack_rows(S::MR, rows.clone(), depth.clone(), a_block);
                     }
-                    p.panels(s, rows, columns.clone(), depth.clone(), a_block, b_block);
+                    p.panels(s, isa, rows, columns.clone(), depth.clone(), a_block, b_block);
                 }
             }
         }
@@ -223,9 +224,11 @@ fn pack_columns<S: Simd>(
 impl<P> Product<'_, P> {
     /// Adds the products of packed panels into `C`, and applies the epilogue after the last `depth`.
     #[inline(always)]
+    #[allow(clippy::too_many_arguments)] // one call site's locals
     fn panels<S: Simd>(
         &self,
         s: S,
+        isa: Isa,
         rows: Range<usize>,
         columns: Range<usize>,
         depth: Range<usize>,
@@ -255,6 +258,7 @@ impl<P> Product<'_, P> {
                     let c = self.out.as_ptr().add(self.offset + i * self.n + j);
                     tile::multiply(
                         s,
+                        isa,
                         mr,
                         a,
                         b,
@@ -344,7 +348,8 @@ impl MatMul {
                 out: &out,
                 offset: i * size,
             };
-            pool.isa().run(Block { product: &product, rows: 0..self.m, columns: 0..self.n, scratch });
+            let isa = pool.isa();
+            isa.run(Block { product: &product, isa, rows: 0..self.m, columns: 0..self.n, scratch });
         });
     }
 }

@@ -1,6 +1,6 @@
 //! The innermost loop: a register tile of `C`.
 
-use crate::kernels::simd::Simd;
+use crate::kernels::simd::{Isa, Kernel, Simd};
 
 /// Where a tile goes.
 #[derive(Clone, Copy)]
@@ -20,12 +20,11 @@ pub(super) struct Target {
 /// # Safety
 /// `mr` rows of `valid` elements at `to.c`, `to.pitch` apart, are writable and nobody else's.
 #[inline(always)]
-pub(super) unsafe fn multiply<S: Simd>(s: S, mr: usize, a: &[f32], b: &[f32], to: Target) {
+pub(super) unsafe fn multiply<S: Simd>(_: S, isa: Isa, mr: usize, a: &[f32], b: &[f32], to: Target) {
     macro_rules! rows {
         ($nv:literal: $($mr:literal)*) => {
             match mr {
-                // SAFETY: the contract; the arms agree with `mr`.
-                $($mr if $mr <= S::MR => unsafe { tile::<S, $mr, $nv>(s, a, b, to) },)*
+                $($mr if $mr <= S::MR => isa.run(Tile::<$mr, $nv> { a, b, to }),)*
                 _ => unreachable!("tile of {mr} rows"),
             }
         };
@@ -34,6 +33,23 @@ pub(super) unsafe fn multiply<S: Simd>(s: S, mr: usize, a: &[f32], b: &[f32], to
         rows!(2: 1 2 3 4 5 6 7 8 9 10 11 12);
     } else {
         rows!(1: 1 2 3 4 5 6 7 8 9 10 11 12);
+    }
+}
+
+/// A tile of `MR` rows and `NV` vectors of columns, a function of its own; made by [`multiply`] alone, whose contract
+/// it needs.
+struct Tile<'a, const MR: usize, const NV: usize> {
+    a: &'a [f32],
+    b: &'a [f32],
+    to: Target,
+}
+
+impl<const MR: usize, const NV: usize> Kernel for Tile<'_, MR, NV> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        // SAFETY: the contract of `multiply`.
+        unsafe { tile::<S, MR, NV>(s, self.a, self.b, self.to) }
     }
 }
 
