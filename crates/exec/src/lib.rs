@@ -7,6 +7,8 @@
 //! are lowered as they run. Ops without a kernel, and tensors without elements, go through the reference evaluation of
 //! `anemone-mil`; a test lists the former.
 //!
+//! Compressed weights that only products take stay compressed: see [`kernels::packed`].
+//!
 //! SIMD and `unsafe` live in this room alone.
 
 mod arena;

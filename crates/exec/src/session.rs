@@ -2,6 +2,7 @@
 
 use crate::channels_last::channels_last;
 use crate::kernels::simd::Isa;
+use crate::lower::keep_packed;
 use crate::plan::{Plan, Run};
 use crate::pool::{Pool, Watch};
 use crate::profile::Profiler;
@@ -28,7 +29,8 @@ pub struct Session {
 }
 
 impl Session {
-    /// Loads a function of a verified program: unpacks its weights and folds what is constant.
+    /// Loads a function of a verified program and folds what is constant; compressed weights that only products take
+    /// stay compressed.
     ///
     /// # Errors
     /// When a weight is missing, or an op is not one that the op table knows.
@@ -36,6 +38,7 @@ impl Session {
         let mut function = function.function().clone();
         check_loadable(&function)?;
         options.precision.apply(&mut function);
+        keep_packed(&mut function, fold_limits(options.memory_limit));
         fold_constants(&mut function, fold_limits(options.memory_limit));
         let port = |v: &anemone_mil::ValueId| {
             let value = function.value(*v);

@@ -2,6 +2,8 @@
 
 use crate::{Dim, Name, TensorType, Type};
 use anemone_tensor::{Bytes, DType, Tensor, TensorError, codec};
+use std::any::Any;
+use std::fmt;
 use std::sync::Arc;
 
 /// A constant written out where it stands.
@@ -118,6 +120,19 @@ pub enum Recipe {
     Cast(Weight),
     /// Permute dims: dim `i` of the result is dim `perm[i]` of the source.
     Transpose(Weight, Vec<usize>),
+    /// Unpack what an engine keeps in a form of its own.
+    Unpack(Arc<dyn Packed>),
+}
+
+/// A weight that an engine keeps packed and that is made when somebody else asks for its elements.
+pub trait Packed: fmt::Debug + Send + Sync {
+    /// The weight, made now, of the type and the dims of the [`Weight`] that holds the recipe.
+    ///
+    /// # Errors
+    /// When its bytes do not fit its dims.
+    fn unpack(&self) -> Result<Tensor, TensorError>;
+    /// Itself, for the engine that knows what it is.
+    fn as_any(&self) -> &dyn Any;
 }
 
 impl Weight {
@@ -147,6 +162,12 @@ impl Weight {
         Weight { dtype: self.dtype, shape, data: WeightData::Computed(Arc::new(recipe)), origin: None }
     }
 
+    /// A weight that an engine keeps packed.
+    pub fn packed(dtype: DType, shape: impl Into<Vec<usize>>, packed: Arc<dyn Packed>) -> Weight {
+        let data = WeightData::Computed(Arc::new(Recipe::Unpack(packed)));
+        Weight { dtype, shape: shape.into(), data, origin: None }
+    }
+
     /// The tensor itself, made now.
     ///
     /// # Errors
@@ -165,6 +186,7 @@ impl Weight {
             WeightData::Bytes(_) => true,
             WeightData::Computed(r) => match &**r {
                 Recipe::Cast(w) | Recipe::Transpose(w, _) => w.is_available(),
+                Recipe::Unpack(_) => true,
             },
             WeightData::Missing => false,
         }
@@ -176,6 +198,7 @@ impl Recipe {
         match self {
             Recipe::Cast(w) => Ok(w.tensor()?.cast(dtype)),
             Recipe::Transpose(w, perm) => transpose(&w.tensor()?, perm),
+            Recipe::Unpack(packed) => packed.unpack(),
         }
     }
 }

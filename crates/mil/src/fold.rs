@@ -153,6 +153,10 @@ fn results(function: &Function, id: OpId, limits: FoldLimits) -> Option<Vec<Lite
         return known_shape(&Site::new(function, op).ok()?);
     }
     let site = foldable(function, op, limits)?;
+    // Asked first, since a constant that is computed is only made for an op that can be folded.
+    if op.operands().any(|v| function.constant(v).is_none()) {
+        return None;
+    }
     let one = |v: &ValueId| function.constant(*v).and_then(|c| c.literal().ok());
     let values: Option<Vec<Vec<Literal>>> =
         op.args.iter().map(|a| a.values.iter().map(one).collect()).collect();

@@ -45,7 +45,7 @@ pub mod verify;
 
 pub use anemone_tensor::{Bytes, DType, Tensor};
 pub use builder::{Builder, OpBuilder};
-pub use constant::{BlobRef, Const, Literal, Recipe, Weight, WeightData};
+pub use constant::{BlobRef, Const, Literal, Packed, Recipe, Weight, WeightData};
 pub use dims::{Broadcast, broadcast};
 pub use equal::difference;
 pub use fold::{FoldLimits, constant_value, fold_constants};

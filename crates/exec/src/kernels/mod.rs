@@ -17,6 +17,7 @@ pub mod last;
 pub mod layout;
 pub mod math;
 pub mod norm;
+pub mod packed;
 pub mod pool2d;
 pub mod recurrent;
 pub mod recurrent_plain;

@@ -3,6 +3,12 @@
 //! A kernel is written once, generic over [`Simd`], as an `#[inline(always)]` body; [`Isa::run`] compiles it into
 //! one function per instruction set and calls the one that the machine has.
 
+mod unpack;
+#[cfg(target_arch = "x86_64")]
+mod unpack_x86;
+
+pub use unpack::Unpack;
+
 /// A piece of work that can be compiled for any instruction set.
 pub trait Kernel {
     /// What it gives back.
@@ -12,15 +18,13 @@ pub trait Kernel {
 }
 
 /// Vectors of f32. A value of an implementing type proves that the machine has the instructions.
-pub trait Simd: Copy + Send + Sync + 'static {
+pub trait Simd: Unpack {
     /// f32 elements in a vector.
     const LANES: usize;
     /// Rows of the matrix-product tile.
     const MR: usize;
     /// Vectors in a row of the matrix-product tile.
     const NV: usize;
-    /// A vector.
-    type F: Copy;
 
     /// All lanes `x`.
     fn splat(self, x: f32) -> Self::F;
@@ -119,6 +123,8 @@ enum Level {
     Avx512,
     #[cfg(target_arch = "x86_64")]
     Avx2,
+    #[cfg(target_arch = "aarch64")]
+    Neon,
     Portable,
 }
 
@@ -145,12 +151,20 @@ impl Isa {
             let avx2 = is_x86_feature_detected!("avx2")
                 && is_x86_feature_detected!("fma")
                 && is_x86_feature_detected!("f16c");
-            if avx2 && is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512dq") {
+            if avx2
+                && is_x86_feature_detected!("avx512f")
+                && is_x86_feature_detected!("avx512dq")
+                && is_x86_feature_detected!("avx512bw")
+            {
                 found.push(Self(Level::Avx512));
             }
             if avx2 {
                 found.push(Self(Level::Avx2));
             }
+        }
+        #[cfg(target_arch = "aarch64")]
+        if std::arch::is_aarch64_feature_detected!("neon") {
+            found.push(Self(Level::Neon));
         }
         found.push(Self::portable());
         found
@@ -163,6 +177,8 @@ impl Isa {
             Level::Avx512 => "avx512",
             #[cfg(target_arch = "x86_64")]
             Level::Avx2 => "avx2",
+            #[cfg(target_arch = "aarch64")]
+            Level::Neon => "neon",
             Level::Portable => "portable",
         }
     }
@@ -191,6 +207,9 @@ impl Isa {
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
             Level::Avx2 => unsafe { x86::run_avx2(kernel) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "aarch64")]
+            Level::Neon => unsafe { neon::run(kernel) },
             Level::Portable => kernel.run(Portable),
         }
     }
@@ -229,7 +248,6 @@ impl Simd for Portable {
     const LANES: usize = PORTABLE;
     const MR: usize = if cfg!(target_arch = "aarch64") { 8 } else { 4 };
     const NV: usize = 1;
-    type F = [f32; PORTABLE];
 
     #[inline(always)]
     fn splat(self, x: f32) -> Self::F {
@@ -319,12 +337,15 @@ impl Simd for Portable {
     }
 }
 
+#[cfg(target_arch = "aarch64")]
+mod neon;
+
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use super::{Kernel, Simd};
     use std::arch::x86_64::*;
 
-    /// Proof of AVX-512 F and DQ, and of all that [`Avx2`] proves.
+    /// Proof of AVX-512 F, DQ and BW, and of all that [`Avx2`] proves.
     #[derive(Clone, Copy)]
     pub struct Avx512(());
     /// Proof of AVX2, FMA and F16C.
@@ -333,7 +354,7 @@ mod x86 {
 
     // Never inlined: a kernel inside of a kernel stays a function of its own, and large ones stay quick to compile.
     #[inline(never)]
-    #[target_feature(enable = "avx512f,avx512dq,avx2,fma,f16c")]
+    #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx2,fma,f16c")]
     pub fn run_avx512<K: Kernel>(kernel: K) -> K::Output {
         kernel.run(Avx512(()))
     }
@@ -360,7 +381,6 @@ mod x86 {
         const LANES: usize = 16;
         const MR: usize = 12;
         const NV: usize = 2;
-        type F = __m512;
 
         #[inline(always)]
         fn splat(self, x: f32) -> __m512 {
@@ -421,7 +441,6 @@ mod x86 {
         const LANES: usize = 8;
         const MR: usize = 6;
         const NV: usize = 2;
-        type F = __m256;
 
         #[inline(always)]
         fn splat(self, x: f32) -> __m256 {

@@ -7,6 +7,7 @@ mod last;
 mod layout;
 mod lines;
 mod mixed;
+mod packed;
 mod product;
 mod recurrent;
 mod reduction;
@@ -17,6 +18,7 @@ mod window;
 
 pub(crate) use indexed::overwrite;
 pub(crate) use mixed::{Mixed, Operand, Target};
+pub(crate) use packed::keep_packed;
 
 use crate::kernels::Activation;
 use crate::pool::Pool;

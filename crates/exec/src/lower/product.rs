@@ -1,6 +1,6 @@
 //! Matrix products.
 
-use super::{Io, Kernel, Lowered, Lowering};
+use super::{Io, Kernel, Lowered, Lowering, packed};
 use crate::kernels::gemm::{self, Lhs, Mat, PackedRhs, Rhs, gemm, gemm_scratch};
 use crate::kernels::{Activation, Bias, Epilogue};
 use crate::pool::Pool;
@@ -36,9 +36,8 @@ impl Kernel for Linear {
 
 /// `linear` with constant weight `[n, k]` and bias.
 pub(super) fn linear(l: &Lowering<'_>) -> Option<Lowered> {
-    let x = l.value("x")?;
-    let weight = l.constant(l.value("weight")?)?;
-    let &[n, k] = weight.shape() else { return None };
+    let (x, v) = (l.value("x")?, l.value("weight")?);
+    let &[n, k] = l.shape(v)?.as_slice() else { return None };
     let bias = match l.value("bias") {
         Some(b) => Some(l.constant(b)?.to_f32s()),
         None => None,
@@ -48,7 +47,10 @@ pub(super) fn linear(l: &Lowering<'_>) -> Option<Lowered> {
     if k == 0 || n == 0 || rows == 0 || bias.as_ref().is_some_and(|b| b.len() != n) {
         return None;
     }
-    let values = weight.to_f32s();
+    if let Some(packed) = packed::product(l, x, v, false, rows, bias.clone()) {
+        return Some(packed);
+    }
+    let values = l.constant(v)?.to_f32s();
     let packed = PackedRhs::new(Mat::stored(&values, k, n, true), l.pool.isa());
     let kernel = Box::new(Linear { rows, k, n, packed, bias, activation: l.activation, half: l.half() });
     Some(Lowered::Kernel { kernel, reads: vec![x] })
@@ -75,7 +77,7 @@ impl Kernel for Product {
     }
 }
 
-/// `matmul` of two computed operands, batch dims broadcast.
+/// `matmul`, batch dims broadcast; a constant matrix on the right that serves packed is taken so.
 pub(super) fn matmul(l: &Lowering<'_>) -> Option<Lowered> {
     let view = MatMul::of(&l.site).ok()?;
     let (x, y) = (l.shape(view.x)?, l.shape(view.y)?);
@@ -87,6 +89,13 @@ pub(super) fn matmul(l: &Lowering<'_>) -> Option<Lowered> {
         if t { (c, r) } else { (r, c) }
     };
     let ((m, k), (_, n)) = (swap(&x, view.transpose_x), swap(&y, view.transpose_y));
+    if y.len() == 2 && !view.transpose_x {
+        let rows = x[..x.len() - 1].iter().product();
+        let packed = packed::product(l, view.x, view.y, !view.transpose_y, rows, None);
+        if packed.is_some() {
+            return packed;
+        }
+    }
     let batch = |s: &[usize]| s[..s.len() - 2].to_vec();
     let out = l.result_shape()?;
     let outer = &out[..out.len().checked_sub(2)?];

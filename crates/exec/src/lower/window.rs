@@ -1,9 +1,10 @@
 //! Convolutions and pools.
 
-use super::{Io, Kernel, Lowered, Lowering};
+use super::{Io, Kernel, Lowered, Lowering, packed};
 use crate::kernels::Window;
 use crate::kernels::conv::{ConvGeometry, ConvPlan};
 use crate::kernels::conv_transpose::ConvTransposePlan;
+use crate::kernels::packed::MAX_ROWS;
 use crate::kernels::pool2d::{Divisor, PoolKind, PoolPlan};
 use crate::pool::Pool;
 use anemone_mil::ValueId;
@@ -56,12 +57,30 @@ fn shape_of(site: &Site<'_>, v: ValueId) -> Option<Vec<usize>> {
 /// `conv` with constant weight and bias.
 pub(super) fn conv(l: &Lowering<'_>) -> Option<Lowered> {
     let view = Conv::of(&l.site).ok()?;
+    if let Some(product) = at_a_point(l, &view) {
+        return Some(product);
+    }
     let (weight, bias) = constants(l, view.weight, view.bias)?;
     let geometry = conv_geometry(&l.site, &view)?;
     let isa = l.pool.isa();
     let plan = ConvPlan::new(geometry, &weight, bias.as_deref(), l.activation, isa).ok()?;
     let kernel = Box::new(plan.rounded_to_half(l.half()));
     Some(Lowered::Kernel { kernel, reads: vec![view.x] })
+}
+
+/// A convolution of single points with a kernel of one tap: a product.
+fn at_a_point(l: &Lowering<'_>, view: &Conv) -> Option<Lowered> {
+    let (x, out) = (l.shape(view.x)?, l.result_shape()?);
+    let point = |s: &[usize]| s[2..].iter().all(|&n| n == 1);
+    let one_tap = view.window.kernel.iter().all(|&n| n == 1);
+    if !(one_tap && view.groups == 1 && point(&x) && point(&out) && x[0] <= MAX_ROWS) {
+        return None;
+    }
+    let bias = match view.bias {
+        Some(b) => Some(l.constant(b)?.to_f32s()),
+        None => None,
+    };
+    packed::product(l, view.x, view.weight, false, x[0], bias)
 }
 
 impl Kernel for ConvTransposePlan {

@@ -58,6 +58,7 @@ fn weight_fault(weight: &Weight) -> Option<String> {
         WeightData::Bytes(bytes) => (bytes.len() != expected)
             .then(|| format!("takes {expected} bytes as {dtype} {shape:?}, but has {}", bytes.len())),
         WeightData::Computed(recipe) => match &**recipe {
+            Recipe::Unpack(_) => None,
             Recipe::Cast(source) => (source.shape != *shape)
                 .then(|| format!("is a cast of {:?} to another shape, {shape:?}", source.shape))
                 .or_else(|| weight_fault(source)),

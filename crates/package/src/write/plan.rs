@@ -8,6 +8,7 @@ use anemone_tensor::{Bytes, DType};
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Write};
+use std::sync::Arc;
 
 /// What goes where in the weight file. Equal weights share one place.
 pub(super) struct Plan {
@@ -146,6 +147,7 @@ fn key(weight: &Weight) -> Key {
         WeightData::Bytes(b) => Key::Bytes(b.as_ptr().addr(), b.len()),
         WeightData::Missing => Key::Bytes(0, 0),
         WeightData::Computed(recipe) => match &**recipe {
+            Recipe::Unpack(packed) => Key::Bytes(Arc::as_ptr(packed).cast::<u8>().addr(), usize::MAX),
             Recipe::Cast(from) => Key::Cast(from.dtype, Box::new(key(from))),
             Recipe::Transpose(from, perm) => {
                 Key::Transpose(from.dtype, from.shape.clone(), perm.clone(), Box::new(key(from)))

@@ -12,6 +12,7 @@ pub(crate) use pack::PackColumns;
 pub use pack::{Mat, PackedLhs, PackedRhs};
 
 use super::activation::Epilogue;
+use super::packed::PackedMatrix;
 use super::simd::{Isa, Kernel, Simd};
 use crate::pool::{Disjoint, Pool};
 use std::ops::Range;
@@ -125,6 +126,25 @@ pub fn gemm(
             Product { m, k, n, lhs, rhs, epilogue, out: &out, offset: 0 }.run(isa, scratch, pool);
         }
     }
+}
+
+/// `out = epilogue(lhs * weight^T)` with the weight unpacked panel by panel; scratch as for [`gemm`].
+///
+/// # Panics
+/// When the operands do not fit each other, `out` or `scratch`.
+pub fn gemm_packed(
+    lhs: Mat<'_>,
+    weight: &PackedMatrix,
+    epilogue: Epilogue<'_>,
+    out: &mut [f32],
+    scratch: &mut [f32],
+    pool: &Pool,
+) {
+    let (m, k, n) = (lhs.rows, lhs.columns, weight.rows());
+    assert_eq!(weight.columns(), k, "columns of the weight and of the left operand");
+    assert_eq!(out.len(), m * n, "elements of the product");
+    let (lhs, rhs, out) = (Lhs::Plain(lhs), Columns::Pack(weight), Disjoint::new(out));
+    Product { m, k, n, lhs, rhs, epilogue, out: &out, offset: 0 }.run(pool.isa(), scratch, pool);
 }
 
 impl<P: PackColumns> Product<'_, P> {
