@@ -6,8 +6,9 @@ pub(crate) use compress::{CompressArgs, DecompressArgs};
 
 use anemone::ane::{Os, Units};
 use anemone::picture::{Channels, Preprocess};
+use anemone::rules::Severity;
 use anemone::{DType, LoadOptions, Model, Opset, Precision};
-use clap::{Args as ClapArgs, Parser, Subcommand};
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
 /// The Core ML and Apple Neural Engine toolchain that runs anywhere.
@@ -76,6 +77,19 @@ Trace files open in ui.perfetto.dev or chrome://tracing.")]
   echo '{\"id\":1,\"op\":\"hello\"}' | anemone serve --stdio
 docs/serve.md describes the protocol and has a client in Python.")]
     Serve(ServeArgs),
+    /// Find what keeps models off the Neural Engine, and hold them against gates
+    #[command(after_help = "Examples:
+  anemone check model.mlpackage
+  anemone check shard*.mlpackage --gate 'ane>=95%' --gate all-convs-on-ane --gate 'shard<=250MB'
+  anemone check model.mlpackage --format sarif > findings.sarif
+  anemone check --list
+Settings are read from anemone.toml where the command runs:
+  [check]
+  device = \"iPhone 15 Pro\"
+  gates = [\"ane>=95%\", \"latency<8ms\"]
+  [rules]
+  topk = \"off\"")]
+    Check(CheckArgs),
     /// Show what is known of the chips that models run on
     #[command(after_help = "Examples:
   anemone devices
@@ -88,7 +102,7 @@ docs/serve.md describes the protocol and has a client in Python.")]
   anemone facts --op conv --device m1
   anemone facts --topic weights --json")]
     Facts(FactsArgs),
-    /// Show one fact: its scope, who says so, who says otherwise, and which side decided
+    /// Show one fact with both sides and who decided, or the page of a rule
     #[command(after_help = "Examples:
   anemone explain F017
   anemone explain ane-int32 --json")]
@@ -104,6 +118,65 @@ docs/serve.md describes the protocol and has a client in Python.")]
     #[command(after_help = "Examples:
   anemone decompress small.mlpackage -o plain.mlpackage")]
     Decompress(DecompressArgs),
+}
+
+/// How findings are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CheckFormat {
+    /// For people.
+    Text,
+    /// Schema anemone.check/1.
+    Json,
+    /// SARIF 2.1.0, for code scanning.
+    Sarif,
+    /// Workflow commands of GitHub.
+    Github,
+}
+
+/// Arguments of `check`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct CheckArgs {
+    /// Models: .mlpackage, .mlmodelc or .mil
+    #[arg(required_unless_present = "list")]
+    pub models: Vec<PathBuf>,
+    /// Device to plan for: a chip, a product or a device file [default: m4]
+    #[arg(long)]
+    pub device: Option<String>,
+    /// System to plan for, such as ios18 or "macOS 15" [default: the one that was observed]
+    #[arg(long)]
+    pub os: Option<Os>,
+    /// Compute units: all, cpu-and-ne, cpu-and-gpu or cpu-only [default: cpu-and-ne]
+    #[arg(long, value_parser = units)]
+    pub units: Option<Units>,
+    /// Condition on every function: ane>=95%, ane-cost>=90%, latency<8ms, shard<=250MB, crossings<=4,
+    /// all-convs-on-ane
+    #[arg(long = "gate", value_name = "GATE")]
+    pub gates: Vec<String>,
+    /// What a rule counts as: name=off, note, warning or error
+    #[arg(long = "rule", value_name = "NAME=LEVEL", value_parser = severity)]
+    pub rules: Vec<(String, Option<Severity>)>,
+    /// Settings to read instead of anemone.toml
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Show notes, too
+    #[arg(long)]
+    pub notes: bool,
+    /// List the rules
+    #[arg(long)]
+    pub list: bool,
+    /// How findings are written
+    #[arg(long, default_value = "text")]
+    pub format: CheckFormat,
+    /// Print JSON (schema anemone.check/1)
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl CheckArgs {
+    /// The format that was asked for, by either way.
+    pub(crate) fn format(&self) -> CheckFormat {
+        if self.json { CheckFormat::Json } else { self.format }
+    }
 }
 
 /// Arguments of `facts`.
@@ -126,7 +199,7 @@ pub(crate) struct FactsArgs {
 /// Arguments of `explain`.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct ExplainArgs {
-    /// Id or name of a fact: F017 or ane-int32
+    /// Id or name of a fact, or name of a rule: F017, ane-int32 or int32-island
     pub name: String,
     /// Print JSON (schema anemone.facts/1)
     #[arg(long)]
@@ -386,6 +459,15 @@ fn target(text: &str) -> Result<Opset, String> {
             );
         }
     })
+}
+
+fn severity(text: &str) -> Result<(String, Option<Severity>), String> {
+    let (name, level) = text.split_once('=').ok_or("must be NAME=off, note, warning or error")?;
+    let severity = match level {
+        "off" => None,
+        level => Some(Severity::named(level).ok_or("must be NAME=off, note, warning or error")?),
+    };
+    Ok((name.to_owned(), severity))
 }
 
 fn precision(text: &str) -> Result<DType, String> {

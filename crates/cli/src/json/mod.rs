@@ -3,6 +3,7 @@
 //! Fields are only ever added within a version.
 
 mod bench;
+mod check;
 mod compress;
 mod convert;
 mod devices;
@@ -15,6 +16,7 @@ mod serve;
 mod trace;
 
 pub(crate) use bench::Bench;
+pub(crate) use check::{Check, Sarif};
 pub(crate) use compress::{Compress, Decompress};
 pub(crate) use convert::Convert;
 pub(crate) use devices::Devices;

@@ -40,8 +40,18 @@ fn line(fact: &Fact) -> String {
 }
 
 pub(super) fn explain(args: &ExplainArgs) -> Result<Outcome, Error> {
+    if let Some(rule) = anemone::rules::rules::named(&args.name) {
+        let facts: Vec<&Fact> = rule.facts.iter().filter_map(|k| Fact::named(k)).collect();
+        if args.json {
+            print_json(&json::Facts::of(&facts))?
+        } else {
+            print(rule.page)?
+        }
+        return Ok(Outcome::Clean);
+    }
     let fact = Fact::named(&args.name).ok_or_else(|| {
-        Error::new(format!("there is no fact `{}`; `anemone facts` lists those there are", args.name))
+        let lists = "`anemone facts` and `anemone check --list` list those there are";
+        Error::new(format!("there is no fact or rule `{}`; {lists}", args.name))
     })?;
     if args.json {
         print_json(&json::Facts::of(&[fact]))?;

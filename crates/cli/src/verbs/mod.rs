@@ -1,6 +1,7 @@
 //! One file per verb: call the library, print what it says.
 
 mod bench;
+mod check;
 mod compress;
 mod convert;
 mod devices;
@@ -31,6 +32,7 @@ pub(crate) fn run(args: Args) -> Result<Outcome, Error> {
         Verb::Plan(args) => plan::run(&args),
         Verb::Bench(args) => bench::run(args),
         Verb::Serve(args) => serve::run(&args),
+        Verb::Check(args) => check::run(&args),
         Verb::Devices(args) => devices::run(&args),
         Verb::Facts(args) => facts::list(&args),
         Verb::Explain(args) => facts::explain(&args),

@@ -4,6 +4,7 @@ mod bad_files;
 mod bad_requests;
 mod bad_weights;
 mod bench;
+mod check;
 mod client;
 mod command;
 mod compress;

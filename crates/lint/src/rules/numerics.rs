@@ -1,0 +1,119 @@
+//! Types and values.
+
+use super::eligible::spoken;
+use crate::rule::{Hit, Rule, Severity};
+use crate::subject::Subject;
+use anemone_mil::{Const, DType, Dim};
+
+pub(super) static INT32_ISLAND: Rule = Rule {
+    name: "int32-island",
+    severity: Severity::Warning,
+    facts: &["ane-int32", "ane-int32-tail"],
+    help: "keep integers at the edge of the graph, or compute in fp16 where the values are exact (up to 2048)",
+    page: include_str!("../../../../docs/rules/int32-island.md"),
+    find: |s| {
+        let mut hits = spoken(s, &["ane-int32"], &["ane-refused", "ane-refused-h17s"]);
+        hits.retain(|h| h.op.is_some_and(|id| s.function.op(id).kind.name() != "gather"));
+        hits
+    },
+};
+
+pub(super) static FP32_OP: Rule = Rule {
+    name: "fp32-op",
+    severity: Severity::Warning,
+    facts: &["ane-fp32"],
+    help: "convert with `--precision fp16`, or cast around the few ops that need fp32",
+    page: include_str!("../../../../docs/rules/fp32-op.md"),
+    find: |s| spoken(s, &["ane-fp32"], &["ane-refused", "ane-refused-h17s"]),
+};
+
+pub(super) static ARG_OUTPUT: Rule = Rule {
+    name: "arg-output",
+    severity: Severity::Warning,
+    facts: &["ane-int32", "ane-refused"],
+    help: "return the scores and take the argmax on the host",
+    page: include_str!("../../../../docs/rules/arg-output.md"),
+    find: |s| {
+        let found =
+            s.planned().filter(|op| matches!(&*op.kind, "reduce_argmax" | "reduce_argmin" | "argsort"));
+        found
+            .map(|op| Hit::at(op.id, format!("`{}` makes 32-bit indices, which the ANE does not", op.kind)))
+            .collect()
+    },
+};
+
+/// Largest finite number of fp16.
+const FP16_MAX: f64 = 65504.0;
+
+fn largest(constant: &Const) -> Option<f64> {
+    let literal = constant.literal().ok()?;
+    let tensor = literal.as_tensor()?;
+    if !matches!(tensor.dtype(), DType::F16 | DType::F32) || tensor.len() > LOOKED_AT {
+        return None;
+    }
+    let magnitude = |v: &f64| if v.is_nan() { f64::INFINITY } else { v.abs() };
+    tensor.to_f64s().iter().map(magnitude).reduce(f64::max)
+}
+
+/// Constants longer than this are weights, not masks.
+const LOOKED_AT: usize = 1 << 22;
+
+pub(super) static FP16_CONSTANT: Rule = Rule {
+    name: "fp16-constant",
+    severity: Severity::Warning,
+    facts: &["fp16-sums", "ane-sdpa-mask"],
+    help: "mask with a value such as -1e4, of which a few still add up to something finite",
+    page: include_str!("../../../../docs/rules/fp16-constant.md"),
+    find: |s| {
+        let mut hits = Vec::new();
+        for (id, op) in s.ops().filter(|(_, op)| MASKED.contains(&op.kind.name())) {
+            let large = op.operands().filter_map(|v| Some((v, largest(s.constant(v)?)?)));
+            if let Some((v, most)) = large.into_iter().find(|(_, m)| *m >= FP16_MAX / 2.0) {
+                let name = &s.function.value(v).name;
+                hits.push(Hit::at(id, format!("`{name}` holds {most:e}, and sums end at 32768 on the ANE")));
+            }
+        }
+        hits
+    },
+};
+
+/// Ops through which masks enter.
+const MASKED: [&str; 6] = ["add", "sub", "mul", "select", "where", "scaled_dot_product_attention"];
+
+/// Elements up to which fp16 reductions are exact.
+const EXACT_REDUCTION: usize = 2048;
+
+pub(super) static LONG_REDUCTION: Rule = Rule {
+    name: "long-reduction",
+    severity: Severity::Warning,
+    facts: &["fp16-sums"],
+    help: "scale before summing, or sum in two steps with a mean each",
+    page: include_str!("../../../../docs/rules/long-reduction.md"),
+    find: long_reduction,
+};
+
+const SUMS: [&str; 5] =
+    ["reduce_sum", "reduce_sum_square", "reduce_l2_norm", "reduce_l1_norm", "reduce_log_sum_exp"];
+
+fn long_reduction(s: &Subject<'_>) -> Vec<Hit> {
+    let mut hits = Vec::new();
+    for (id, site) in s.sites(&SUMS) {
+        let Ok(x) = site.tensor("x") else { continue };
+        if x.dtype != DType::F16 {
+            continue;
+        }
+        let axes = site.axes("axes", x.rank()).unwrap_or_else(|_| (0..x.rank()).collect());
+        let axes = if site.has("axes") { axes } else { (0..x.rank()).collect() };
+        let count = axes
+            .iter()
+            .filter_map(|&a| x.dims.get(a).and_then(Dim::known))
+            .fold(1_usize, usize::saturating_mul);
+        if count > EXACT_REDUCTION {
+            hits.push(Hit::at(
+                id,
+                format!("`{}` sums {count} fp16 values, and {EXACT_REDUCTION} are exact", site.def.name),
+            ));
+        }
+    }
+    hits
+}

@@ -1,0 +1,96 @@
+//! Shapes.
+
+use super::eligible::spoken;
+use crate::rule::{Hit, Rule, Severity};
+use anemone_mil::interface::{Feature, FeatureKind, Flexibility};
+use anemone_mil::{Dim, Type};
+
+pub(super) static AXIS_TOO_LONG: Rule = Rule {
+    name: "axis-too-long",
+    severity: Severity::Warning,
+    facts: &["ane-extent", "ane-extent-16k", "ane-lm-head"],
+    help: "split the axis into parts below the limit, and concat or hand out the parts",
+    page: include_str!("../../../../docs/rules/axis-too-long.md"),
+    find: |s| spoken(s, &["ane-extent", "ane-extent-16k"], &["ane-int32", "ane-fp32"]),
+};
+
+pub(super) static RANK: Rule = Rule {
+    name: "rank-over-five",
+    severity: Severity::Warning,
+    facts: &["ane-rank"],
+    help: "merge axes that always move together",
+    page: include_str!("../../../../docs/rules/rank-over-five.md"),
+    find: |s| spoken(s, &["ane-rank"], &["ane-int32", "ane-fp32"]),
+};
+
+pub(super) static DYNAMIC_SHAPE: Rule = Rule {
+    name: "dynamic-shape",
+    severity: Severity::Warning,
+    facts: &["ane-dynamic-shape", "ane-range-state"],
+    help: "fix the shapes of inputs (`--input name:1x3x224x224`), or make one function per shape",
+    page: include_str!("../../../../docs/rules/dynamic-shape.md"),
+    find: |s| {
+        let open = |v| s.tensor(v).is_some_and(|t| t.known_shape().is_none());
+        let inputs: Vec<&str> =
+            s.function.inputs.iter().filter(|&&v| open(v)).map(|&v| &*s.function.value(v).name).collect();
+        if !inputs.is_empty() {
+            let text = format!(
+                "extents of {} are known only at run time, and such ops leave the ANE",
+                list(&inputs)
+            );
+            return vec![Hit::whole(text)];
+        }
+        spoken(s, &["ane-dynamic-shape"], &["ane-int32", "ane-refused", "ane-refused-h17s"])
+    },
+};
+
+fn list(names: &[&str]) -> String {
+    names.iter().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", ")
+}
+
+pub(super) static ENUMERATED_SHAPES: Rule = Rule {
+    name: "enumerated-shapes",
+    severity: Severity::Note,
+    facts: &["ane-enumerated"],
+    help: "make one function per shape, each with fixed shapes",
+    page: include_str!("../../../../docs/rules/enumerated-shapes.md"),
+    find: |s| {
+        let Some(interface) = s.program.interface.function(&s.function.name) else { return Vec::new() };
+        let shapes = |kind: &FeatureKind| match kind {
+            FeatureKind::MultiArray(a) => match &a.flexibility {
+                Flexibility::Enumerated(shapes) => shapes.len(),
+                _ => 0,
+            },
+            _ => 0,
+        };
+        let found = interface.inputs.iter().map(|f| (f, shapes(&f.kind))).filter(|(_, n)| *n > 1);
+        let text = |(f, n): (&Feature, usize)| {
+            Hit::whole(format!(
+                "`{}` has {n} enumerated shapes, with which models were seen to leave the ANE",
+                f.name
+            ))
+        };
+        found.map(text).collect()
+    },
+};
+
+pub(super) static STATE_WIDTH: Rule = Rule {
+    name: "state-width",
+    severity: Severity::Warning,
+    facts: &["ane-state-width"],
+    help: "pad the last dim of the state to a multiple of 32",
+    page: include_str!("../../../../docs/rules/state-width.md"),
+    find: |s| {
+        let mut hits = Vec::new();
+        for &v in &s.function.inputs {
+            let Type::State(ty) = &s.function.value(v).ty else { continue };
+            if let Some(width) = ty.dims.last().and_then(Dim::known).filter(|w| w % 32 != 0) {
+                let name = &s.function.value(v).name;
+                hits.push(Hit::whole(format!(
+                    "the last dim of state `{name}` is {width}, and must be a multiple of 32"
+                )));
+            }
+        }
+        hits
+    },
+};
