@@ -36,8 +36,9 @@ fn options(args: &CheckArgs) -> Result<CheckOptions, Error> {
     let settings = match &args.config {
         Some(path) => Settings::read(path)?,
         None if Path::new(SETTINGS).is_file() => {
+            let settings = Settings::read(Path::new(SETTINGS))?;
             note(&format!("settings of {SETTINGS}"));
-            Settings::read(Path::new(SETTINGS))?
+            settings
         }
         None => Settings::default(),
     };
