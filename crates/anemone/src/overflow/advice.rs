@@ -21,9 +21,17 @@ const ACCUMULATOR: &str =
 const TABLES: &str =
     "ANE study of 751K (M6): exp and log are read from tables, exp within 9 units in the last place";
 
-/// The rewrite by family of op and by what is at fault.
-pub(super) fn advice(kind: &str, fault: Fault) -> Advice {
+/// The smallest normal number of `fp16`, 2^-14.
+const NORMAL: f64 = 6.103_515_625e-5;
+
+/// The rewrite by family of op, by what is at fault and by the largest magnitude of the result in `fp32`.
+pub(super) fn advice(kind: &str, fault: Fault, largest: f64) -> Advice {
     match fault {
+        Fault::Loss if largest < NORMAL && matches!(kind, "sigmoid" | "softmax" | "exp" | "cast") => Advice {
+            rewrite: "keep this op and what takes its result in fp32, or hand out what it takes (logits)",
+            why: "the whole result is below 2^-14, where fp16 has fewer digits, and none below 2^-24",
+            source: FORMAT,
+        },
         Fault::Infinite | Fault::NotANumber => of_range(kind),
         Fault::Loss => of_accuracy(kind),
         Fault::Model => Advice {

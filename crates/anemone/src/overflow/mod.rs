@@ -300,7 +300,7 @@ impl<'f> Search<'f> {
                 inputs.extend(self.range(v).map(|r| (label, r)));
             }
         }
-        let kind = op.kind.name();
+        let (kind, wide) = (op.kind.name(), Range::of(results.0));
         Finding {
             kind: kind.to_owned(),
             name: name.to_owned(),
@@ -309,9 +309,9 @@ impl<'f> Search<'f> {
             own: lost.0.share,
             total: lost.1.share,
             inputs,
-            wide: Range::of(results.0),
+            wide,
             declared: Range::of(results.1),
-            advice: advice::advice(kind, fault),
+            advice: advice::advice(kind, fault, wide.largest()),
         }
     }
 
