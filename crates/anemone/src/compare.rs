@@ -1,7 +1,8 @@
 //! How far two predictions are apart.
 
-use anemone_model::{Feature, Features};
-use anemone_tensor::Tensor;
+use anemone_model::{DictKey, Feature, Features};
+use anemone_tensor::{DType, Tensor};
+use std::collections::HashMap;
 
 /// One element that differs.
 #[derive(Clone, Debug, PartialEq)]
@@ -54,13 +55,65 @@ pub fn compare(actual: &Features, expected: &Features, tolerance: Tolerance) -> 
     let one = |(name, wanted): (&str, &Feature)| match (actual.find(name), wanted) {
         (Some(Feature::Tensor(a)), Feature::Tensor(e)) => tensors(name, a, e, tolerance),
         (Some(a), e) if a == e => Difference::equal(name),
-        (Some(a), e) => Difference::mismatch(name, format!("is {a:?}, but {e:?} is expected")),
+        (Some(Feature::Dict(a)), Feature::Dict(e)) => probabilities(name, a, e, tolerance),
+        (Some(a), e) => match (number(a), number(e)) {
+            (Some(a), Some(e)) => tensors(name, &a, &e, tolerance),
+            _ => Difference::mismatch(name, format!("is {}, but {} is expected", words(a), words(e))),
+        },
         (None, _) => {
             let given: Vec<&str> = actual.iter().map(|(n, _)| n).collect();
             Difference::mismatch(name, format!("is not an output; the model gives {given:?}"))
         }
     };
     expected.iter().map(one).collect()
+}
+
+/// A number, or a tensor of one element, without dims.
+fn number(feature: &Feature) -> Option<Tensor> {
+    match feature {
+        Feature::Int(v) => Tensor::from_i64s(DType::I64, [], &[*v]).ok(),
+        Feature::Double(v) => Some(Tensor::scalar_f64(DType::F64, *v)),
+        Feature::Tensor(t) if t.len() == 1 => t.reshaped([]).ok(),
+        _ => None,
+    }
+}
+
+fn words(feature: &Feature) -> String {
+    match feature {
+        Feature::Tensor(t) => format!("{} {:?}", t.dtype(), t.shape()),
+        Feature::Text(text) => format!("{text:?}"),
+        Feature::Int(v) => v.to_string(),
+        Feature::Double(v) => v.to_string(),
+        Feature::Dict(entries) => format!("a dictionary of {}", entries.len()),
+    }
+}
+
+/// Compares probabilities label by label; elements count in the order that is expected.
+fn probabilities(
+    name: &str,
+    actual: &[(DictKey, f64)],
+    expected: &[(DictKey, f64)],
+    tolerance: Tolerance,
+) -> Difference {
+    let text = |k: &DictKey| match k {
+        DictKey::Text(t) => t.clone(),
+        DictKey::Int(i) => i.to_string(),
+    };
+    let found: HashMap<String, f64> = actual.iter().map(|(k, p)| (text(k), *p)).collect();
+    if let Some((missing, _)) = expected.iter().find(|(k, _)| !found.contains_key(&text(k))) {
+        return Difference::mismatch(name, format!("has no probability of {:?}", text(missing)));
+    }
+    if actual.len() != expected.len() {
+        let what = format!("has {} labels, but {} are expected", actual.len(), expected.len());
+        return Difference::mismatch(name, what);
+    }
+    let values = |of: &dyn Fn(&(DictKey, f64)) -> f64| {
+        Tensor::from_f64s(DType::F64, [expected.len()], &expected.iter().map(of).collect::<Vec<f64>>())
+    };
+    match (values(&|(k, _)| found.get(&text(k)).copied().unwrap_or(f64::NAN)), values(&|(_, p)| *p)) {
+        (Ok(a), Ok(e)) => tensors(name, &a, &e, tolerance),
+        _ => Difference::mismatch(name, "cannot be compared".into()),
+    }
 }
 
 /// Compares two tensors; NaN equals NaN, and an infinity the same infinity.
@@ -178,6 +231,25 @@ mod tests {
         let b = Tensor::from_f32s([2, 2], &[1.0, 2.5, 3.0, 4.0]).expect("fits");
         let d = tensors("y", &a, &b, Tolerance { atol: 0.1, rtol: 0.0 });
         assert_eq!((d.failures, d.worst[0].index.clone(), d.same_top), (2, vec![1, 1], true));
+    }
+
+    #[test]
+    fn labels_are_equal_or_not_and_probabilities_have_a_tolerance() {
+        let given = |label: &str, p: f64| {
+            let mut f = Features::new();
+            f.insert("label", Feature::Text(label.into()));
+            f.insert(
+                "p",
+                Feature::Dict(vec![(DictKey::Text("a".into()), p), (DictKey::Text("b".into()), 1.0 - p)]),
+            );
+            f
+        };
+        let tolerance = Tolerance { atol: 0.01, rtol: 0.0 };
+        let passes = |x: &Features, y: &Features| {
+            compare(x, y, tolerance).iter().map(Difference::passes).collect::<Vec<_>>()
+        };
+        assert_eq!(passes(&given("a", 0.9), &given("a", 0.905)), [true, true]);
+        assert_eq!(passes(&given("a", 0.9), &given("b", 0.8)), [false, false]);
     }
 
     #[test]

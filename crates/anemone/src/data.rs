@@ -21,6 +21,10 @@ pub struct Inputs {
     pub images: Vec<(String, PathBuf, Preprocess)>,
     /// Seed from which the inputs that are not given are made.
     pub random: Option<u64>,
+    /// Shapes of inputs that are made from the seed; the usual one where nothing is said.
+    pub shapes: Vec<(String, Vec<usize>)>,
+    /// Every one of `files` is a prediction of its own, in order; else all are inputs of the same one.
+    pub steps: bool,
 }
 
 /// Reads all tensors of a `.safetensors` or `.npz` file.
@@ -64,6 +68,26 @@ fn extension(path: &Path) -> String {
     path.extension().map_or_else(String::new, |e| e.to_string_lossy().to_ascii_lowercase())
 }
 
+/// Gathers the inputs of each prediction.
+///
+/// # Errors
+/// As [`gather`].
+pub(crate) fn gather_steps(
+    inputs: &Inputs,
+    interface: &FunctionInterface,
+    ports: &[Port],
+) -> Result<Vec<Features>, Error> {
+    if !inputs.steps || inputs.files.is_empty() {
+        return gather(inputs, interface, ports).map(|one| vec![one]);
+    }
+    let one = |(i, file): (u64, &PathBuf)| {
+        let random = inputs.random.map(|seed| seed.wrapping_add(i));
+        let alone = Inputs { files: vec![file.clone()], random, ..inputs.clone() };
+        gather(&alone, interface, ports)
+    };
+    (0..).zip(&inputs.files).map(one).collect()
+}
+
 /// Gathers the inputs that `ports` ask for.
 ///
 /// # Errors
@@ -75,9 +99,20 @@ pub(crate) fn gather(
 ) -> Result<Features, Error> {
     let mut features = Features::new();
     if let Some(seed) = inputs.random {
-        for port in ports {
-            features.insert(port.name.as_str(), random(&interfaces::example(interface, port), seed));
+        if let Some((name, _)) = inputs.shapes.iter().find(|(n, _)| ports.iter().all(|p| p.name != *n)) {
+            return Err(interfaces::unknown(ports, name));
         }
+        for port in ports {
+            let mut example = interfaces::example(interface, port);
+            if let Some((_, shape)) = inputs.shapes.iter().find(|(n, _)| *n == port.name) {
+                example.shape = interfaces::of_feature(interface, &port.name, shape);
+            }
+            features.insert(port.name.as_str(), random(&example, seed));
+        }
+    } else if let Some((name, _)) = inputs.shapes.first() {
+        let what =
+            format!("a shape is given for input `{name}`, but only random inputs take one; give a seed, too");
+        return Err(Error::new(what));
     }
     for path in &inputs.files {
         for (name, tensor) in read_tensors(path)? {
@@ -105,10 +140,8 @@ fn picture(
     path: &Path,
     how: &Preprocess,
 ) -> Result<Tensor, Error> {
-    let known: Vec<&str> = ports.iter().map(|p| p.name.as_str()).collect();
     let port = ports.iter().find(|p| p.name == name);
-    let port =
-        port.ok_or_else(|| Error::new(format!("the model has no input `{name}`; it has {known:?}")))?;
+    let port = port.ok_or_else(|| interfaces::unknown(ports, name))?;
     let picture = Picture::decode(&files::map(path)?, path)?;
     let described = interface.inputs.iter().find(|f| f.name == name);
     let order = how.channels.unwrap_or_else(|| match described.map(|f| &f.kind) {
@@ -190,30 +223,46 @@ pub enum Store {
 /// # Errors
 /// When a file cannot be written, or an output's name cannot be the name of a file.
 pub fn write_outputs(folder: &Path, outputs: &Features, store: Store, into: &mut Files) -> Result<(), Error> {
+    write_step(folder, 0, outputs, store, into)
+}
+
+/// As [`write_outputs`], for one of several predictions: names of files after the first have its number before their
+/// ending, as in `outputs.1.safetensors`.
+///
+/// # Errors
+/// As [`write_outputs`].
+pub fn write_step(
+    folder: &Path,
+    step: usize,
+    outputs: &Features,
+    store: Store,
+    into: &mut Files,
+) -> Result<(), Error> {
     into.folder(folder)?;
+    let ending = |e: &str| if step == 0 { e.to_owned() } else { format!("{step}.{e}") };
     let tensors: Vec<(String, Tensor)> =
         outputs.iter().filter_map(|(n, f)| f.tensor().map(|t| (n.to_owned(), t.clone()))).collect();
     match store {
         Store::SafeTensors => {
-            let path = folder.join("outputs.safetensors");
+            let path = folder.join(format!("outputs.{}", ending("safetensors")));
             write_safetensors(&path, &tensors, into)?;
         }
         Store::Npy => {
             for (name, tensor) in &tensors {
-                into.write(&named(folder, name, "npy")?, |w| npy::write(w, tensor))?;
+                into.write(&named(folder, name, &ending("npy"))?, |w| npy::write(w, tensor))?;
             }
         }
     }
     for (name, tensor) in &tensors {
         if let Some(picture) = Picture::from_pixels(tensor) {
-            let path = named(folder, name, "png")?;
+            let path = named(folder, name, &ending("png"))?;
             let bytes = picture.encode(&path)?;
             into.write(&path, |w| w.write_all(&bytes))?;
         }
     }
     let labels: Vec<String> = outputs.iter().filter_map(|(n, f)| label_json(n, f)).collect();
     if !labels.is_empty() {
-        let path = folder.join("labels.json");
+        let path = folder.join(format!("labels.{}", ending("json")));
         into.write(&path, |w| writeln!(w, "{{\n{}\n}}", labels.join(",\n")))?;
     }
     Ok(())

@@ -105,7 +105,10 @@ impl From<PredictError> for Error {
             }
             PredictError::InputType { .. } => ErrorKind::WrongShape,
             PredictError::Op { .. } => ErrorKind::Compute,
-            _ => ErrorKind::Other,
+            PredictError::State { .. } => ErrorKind::UnknownState,
+            PredictError::StepLimit { .. } => ErrorKind::StepLimit,
+            PredictError::Memory { .. } => ErrorKind::MemoryLimit,
+            PredictError::Load(_) => ErrorKind::Other,
         };
         Error::from_cause(e).of_kind(kind)
     }

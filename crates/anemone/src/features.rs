@@ -69,10 +69,30 @@ fn absent(interface: &FunctionInterface, missing: &[&Port], given: &Features) ->
 /// Refuses names that the function does not have.
 fn known(ports: &[Port], given: &Features) -> Result<(), Error> {
     let names = || ports.iter().map(|p| p.name.as_str());
-    let Some((name, _)) = given.iter().find(|(name, _)| names().all(|n| n != *name)) else { return Ok(()) };
-    let list: Vec<&str> = names().collect();
-    let what = format!("the model has no input `{name}`; it has {list:?}{}", nearest::hint(name, names()));
-    Err(Error::new(what).of_kind(ErrorKind::UnknownInput))
+    match given.iter().find(|(name, _)| names().all(|n| n != *name)) {
+        Some((name, _)) => Err(unknown(ports, name)),
+        None => Ok(()),
+    }
+}
+
+/// The error that names the inputs there are.
+pub(crate) fn unknown(ports: &[Port], name: &str) -> Error {
+    let list: Vec<&str> = ports.iter().map(|p| p.name.as_str()).collect();
+    let hint = nearest::hint(name, list.iter().copied());
+    Error::new(format!("the model has no input `{name}`; it has {list:?}{hint}"))
+        .of_kind(ErrorKind::UnknownInput)
+}
+
+/// A shape as a feature of that name has it: planes `[1, channels, height, width]` of a picture are pixels then.
+pub(crate) fn of_feature(interface: &FunctionInterface, name: &str, shape: &[usize]) -> Vec<Option<usize>> {
+    let described = interface.inputs.iter().find(|f| f.name == name).map(|f| &f.kind);
+    match (described, shape) {
+        (Some(FeatureKind::Image(_)), [1, 3, height, width]) => vec![Some(*height), Some(*width), Some(3)],
+        (Some(FeatureKind::Image(i)), [1, 1, height, width]) if channels(i) == 1 => {
+            vec![Some(*height), Some(*width)]
+        }
+        _ => shape.iter().copied().map(Some).collect(),
+    }
 }
 
 /// One feature as the tensor that the function takes.

@@ -38,10 +38,10 @@ pub use compress::{Compression, compress, decompress, linear_dtype, linear_mode,
 pub use convert::{Conversion, ConvertOptions, Stage, convert};
 pub use error::{Error, ErrorKind};
 pub use inspect::{Inspection, inspect};
-pub use model::{DEFAULT_MAX_BYTES, DEFAULT_PLANS, LoadOptions, Model, State};
+pub use model::{LoadOptions, Model, State};
 pub use open::{Container, Opened, open};
 pub use overflow::{Advice, Fault, Finding, Overflow, Range, find_overflow};
 pub use plan::{device_named, plan, target};
-pub use run::{Ranked, Statistics, best_labels, read_labels, run, statistics};
+pub use run::{Ran, Ranked, Statistics, best_labels, read_labels, run, statistics};
 pub use show::show;
-pub use verify::verify;
+pub use verify::{Expected, verify};

@@ -1,6 +1,6 @@
 //! Pictures: PNG and JPEG files to tensors and back.
 
-use crate::Error;
+use crate::{Error, ErrorKind};
 use anemone_tensor::{DType, Tensor, num};
 use std::path::Path;
 
@@ -26,7 +26,21 @@ pub enum Channels {
     Gray,
 }
 
-/// How pixels become numbers: crop the centre, resize, then `pixel * scale + bias` per channel.
+/// What happens to a picture of another size than the model takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Fit {
+    /// Width and height are resized independently: proportions change, nothing is lost.
+    #[default]
+    Stretch,
+    /// The centred part with the model's proportions is kept and resized.
+    Crop,
+    /// The whole is resized to fit inside, centred, with black around it.
+    Pad,
+    /// It is refused.
+    Exact,
+}
+
+/// How pixels become numbers: crop the centre, fit to the size, then `pixel * scale + bias` per channel.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Preprocess {
     /// Factor of each pixel, 0 to 255, before the bias is added.
@@ -35,13 +49,15 @@ pub struct Preprocess {
     pub bias: Vec<f32>,
     /// Side of the centred square that is kept, as a share of the shorter side; `None` keeps the whole picture.
     pub crop: Option<f32>,
+    /// What happens to a picture of another size than the model takes.
+    pub fit: Fit,
     /// Channels of the tensor; `None` is what the model's interface says, or red, green, blue.
     pub channels: Option<Channels>,
 }
 
 impl Default for Preprocess {
     fn default() -> Preprocess {
-        Preprocess { scale: 1.0, bias: vec![0.0], crop: None, channels: None }
+        Preprocess { scale: 1.0, bias: vec![0.0], crop: None, fit: Fit::Stretch, channels: None }
     }
 }
 
@@ -91,13 +107,66 @@ impl Picture {
         Picture { width, height, rgb }
     }
 
+    /// The picture in another size.
+    ///
+    /// # Errors
+    /// When it has another size and [`Fit::Exact`] allows none.
+    pub fn fitted(&self, fit: Fit, width: usize, height: usize) -> Result<Picture, Error> {
+        if (width, height) == (self.width, self.height) {
+            return Ok(self.clone());
+        }
+        // Extents that give the larger and the smaller of the two scales; at least one pixel.
+        let scaled = |side: usize, by: usize, over: usize| (side * by).div_ceil(over.max(1)).max(1);
+        let wide = self.width * height >= self.height * width;
+        match fit {
+            Fit::Stretch => Ok(self.resized(width, height)),
+            Fit::Crop if wide => {
+                Ok(self.centered(scaled(self.height, width, height), self.height).resized(width, height))
+            }
+            Fit::Crop => {
+                Ok(self.centered(self.width, scaled(self.width, height, width)).resized(width, height))
+            }
+            Fit::Pad if wide => {
+                let inside = scaled(self.height, width, self.width).min(height);
+                Ok(self.resized(width, inside).on_black(width, height))
+            }
+            Fit::Pad => {
+                let inside = scaled(self.width, height, self.height).min(width);
+                Ok(self.resized(inside, height).on_black(width, height))
+            }
+            Fit::Exact => Err(Error::new(format!(
+                "the picture is {} x {} (width x height), but must be {width} x {height}; allow another fit",
+                self.width, self.height
+            ))
+            .of_kind(ErrorKind::WrongShape)),
+        }
+    }
+
+    /// The centred part of that size; a side is never longer than it is.
+    fn centered(&self, width: usize, height: usize) -> Picture {
+        let (width, height) = (width.min(self.width), height.min(self.height));
+        let (x0, y0) = ((self.width - width) / 2, (self.height - height) / 2);
+        let row = |y: usize| &self.rgb[((y0 + y) * self.width + x0) * 3..][..width * 3];
+        Picture { width, height, rgb: (0..height).flat_map(row).copied().collect() }
+    }
+
+    /// The picture in the middle of a larger black one.
+    fn on_black(&self, width: usize, height: usize) -> Picture {
+        let (x0, y0) = ((width - self.width) / 2, (height - self.height) / 2);
+        let mut rgb = vec![0; width * height * 3];
+        for (y, row) in self.rgb.chunks_exact(self.width * 3).enumerate() {
+            rgb[((y0 + y) * width + x0) * 3..][..self.width * 3].copy_from_slice(row);
+        }
+        Picture { width, height, rgb }
+    }
+
     /// The picture as a tensor `[1, channels, height, width]`, or `[1, height, width, channels]` when `last`.
     ///
     /// # Errors
-    /// When the size overflows.
+    /// When it has another size and [`Fit::Exact`] allows none.
     pub fn tensor(&self, how: &Preprocess, height: usize, width: usize, last: bool) -> Result<Tensor, Error> {
         let cropped = how.crop.map_or_else(|| self.clone(), |share| self.center_crop(share));
-        let fitted = cropped.resized(width, height);
+        let fitted = cropped.fitted(how.fit, width, height)?;
         let order: &[usize] = match how.channels.unwrap_or(Channels::Rgb) {
             Channels::Rgb => &[0, 1, 2],
             Channels::Bgr => &[2, 1, 0],
@@ -317,6 +386,22 @@ mod tests {
     fn resizing_keeps_a_constant_picture_constant() {
         let picture = Picture { width: 7, height: 5, rgb: vec![93; 7 * 5 * 3] };
         assert!(picture.resized(3, 11).rgb.iter().all(|&v| v == 93));
+    }
+
+    #[test]
+    fn a_picture_of_another_size_is_stretched_cropped_padded_or_refused() {
+        // Columns of 10, 20, 30 and 40, two rows.
+        let rgb: Vec<u8> = (0..2).flat_map(|_| [10u8, 20, 30, 40]).flat_map(|v| [v; 3]).collect();
+        let picture = Picture { width: 4, height: 2, rgb };
+        let gray = |p: &Picture| p.rgb.chunks_exact(3).map(|c| c[0]).collect::<Vec<u8>>();
+        assert_eq!(gray(&picture.fitted(Fit::Crop, 2, 2).expect("fits")), [20, 30, 20, 30]);
+        let padded = gray(&picture.fitted(Fit::Pad, 4, 4).expect("fits"));
+        assert_eq!(padded, [0, 0, 0, 0, 10, 20, 30, 40, 10, 20, 30, 40, 0, 0, 0, 0]);
+        let stretched = picture.fitted(Fit::Stretch, 4, 4).expect("fits");
+        assert_eq!(gray(&stretched), [10, 20, 30, 40].repeat(4));
+        let refused = picture.fitted(Fit::Exact, 2, 2).expect_err("another size").to_string();
+        assert!(refused.contains("4 x 2") && refused.contains("2 x 2"), "{refused}");
+        assert!(picture.fitted(Fit::Exact, 4, 2).is_ok());
     }
 
     #[test]

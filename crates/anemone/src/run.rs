@@ -1,21 +1,43 @@
-//! `run`: one prediction, and what to say of its outputs.
+//! `run`: predictions on files, and what to say of their outputs.
 
 use crate::data::{self, Inputs};
-use crate::{Error, LoadOptions};
+use crate::{Error, LoadOptions, State};
 use anemone_exec::Options;
 use anemone_model::{DictKey, Feature, Features};
 use anemone_tensor::Tensor;
 use std::path::Path;
 
-/// Runs one prediction on inputs from files; a stateful function starts with a new state.
+/// What predictions in a row gave.
+#[derive(Clone, Debug)]
+pub struct Ran {
+    /// The outputs of each, in order; at least one.
+    pub steps: Vec<Features>,
+    /// The state that they left.
+    pub state: State,
+}
+
+/// Runs predictions on inputs from files, one after the other on one state.
+///
+/// The state starts as zeros, or with what a `.safetensors` or `.npz` file holds; states that it does not name are zeros.
 ///
 /// # Errors
-/// When the model or an input does not load, or the prediction fails.
-pub fn run(path: &Path, options: LoadOptions, inputs: &Inputs) -> Result<Features, Error> {
+/// When the model, an input or the state does not load, or a prediction fails.
+pub fn run(path: &Path, options: LoadOptions, inputs: &Inputs, state: Option<&Path>) -> Result<Ran, Error> {
     let mut model = options.load(path)?;
-    let features = data::gather(inputs, model.interface(), model.ports())?;
-    let mut state = model.new_state();
-    model.predict_with_state(&features, &mut state).map_err(|e| e.at(path))
+    let all = data::gather_steps(inputs, model.interface(), model.ports()).map_err(|e| e.at(path))?;
+    let mut held = model.new_state().map_err(|e| e.at(path))?;
+    if let Some(file) = state {
+        for (name, tensor) in data::read_tensors(file)? {
+            held.write(&name, &tensor).map_err(|e| e.at(file))?;
+        }
+    }
+    let mut steps = Vec::with_capacity(all.len());
+    for (i, features) in all.iter().enumerate() {
+        let made = model.predict_with_state(features, &mut held);
+        let place = |e: Error| if all.len() > 1 { e.within(&format!("step {i}")) } else { e };
+        steps.push(made.map_err(|e| place(e).at(path))?);
+    }
+    Ok(Ran { steps, state: held })
 }
 
 /// Numbers that say what is in a tensor.

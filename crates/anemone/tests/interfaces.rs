@@ -170,8 +170,15 @@ fn an_input_that_is_left_out_has_its_default() {
 }
 
 #[test]
-fn loops_run_as_often_as_their_inputs_say() {
+fn loops_end_at_the_limit_of_steps() {
     holds("loop");
+    let mut short = Model::options().max_steps(10).load(folder("loop").join("model.mlpackage")).unwrap();
+    let n = |v: f32| Features::from_iter([("n", Tensor::from_f32s([1], &[v]).unwrap())]);
+    assert!(short.predict(&n(10.0)).is_ok());
+    let error = short.predict(&n(11.0)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::StepLimit, "{error}");
+    assert!(error.to_string().contains("10"), "{error}");
+    assert!(short.predict(&n(3.0)).is_ok(), "the model lives on");
 }
 
 #[test]

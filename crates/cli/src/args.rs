@@ -5,7 +5,7 @@ mod compress;
 pub(crate) use compress::{CompressArgs, DecompressArgs};
 
 use anemone::ane::{Os, Units};
-use anemone::picture::{Channels, Preprocess};
+use anemone::picture::{Channels, Fit, Preprocess};
 use anemone::rules::Severity;
 use anemone::{DType, LoadOptions, Model, Opset, Precision};
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
@@ -44,11 +44,13 @@ pub(crate) enum Verb {
   anemone inspect model.mlpackage
   anemone inspect model.mlmodelc --json")]
     Inspect(InspectArgs),
-    /// Run one prediction
+    /// Run a prediction, or several in a row on one state
     #[command(after_help = "Examples:
   anemone run model.mlpackage --inputs inputs.safetensors -o out
   anemone run model.mlpackage --input x=x.npy --input y=y.npy -o out --npy
-  anemone run model.mlpackage --random 1 --precision f32
+  anemone run model.mlpackage --random 1 --shape image:1x3x64x64 --precision f32
+  anemone run stateful.mlpackage --steps --inputs 0.safetensors --inputs 1.safetensors \\
+      --state new --save-state after.safetensors -o out
   anemone run classifier.mlpackage --image image=dog.jpg,crop=0.875,scale=0.0078125,bias=-0.9921875 \\
       --labels labels.txt")]
     Run(RunArgs),
@@ -56,6 +58,9 @@ pub(crate) enum Verb {
     #[command(after_help = "Examples:
   anemone verify model.mlpackage --inputs in.safetensors --expected out.safetensors
   anemone verify model.mlpackage --inputs in.npz --expected out.npz --atol 1e-3 --rtol 1e-2
+  anemone verify classifier.mlpackage --input image=dog.png --expected-labels labels.json
+  anemone verify stateful.mlpackage --steps --inputs in.0.npz --inputs in.1.npz \\
+      --expected out.0.npz --expected out.1.npz
   anemone verify model.mlpackage --find-overflow --inputs in.safetensors
   anemone verify model.mlpackage --find-overflow --random 1 --loss 0.5%")]
     Verify(VerifyArgs),
@@ -282,12 +287,31 @@ pub(crate) struct InputArgs {
     /// Several inputs by name: a .safetensors or .npz file
     #[arg(long = "inputs", value_name = "FILE")]
     pub inputs: Vec<PathBuf>,
-    /// A picture: name=FILE[,scale=S][,bias=B or R:G:B][,crop=SHARE][,color=rgb, bgr or gray]
+    /// Each --inputs is a prediction of its own, in order and on one state; other inputs go to all of them
+    #[arg(long, requires = "inputs")]
+    pub steps: bool,
+    /// A picture: name=FILE[,scale=S][,bias=B or R:G:B][,crop=SHARE][,fit=stretch, crop, pad or exact][,color=rgb, bgr or
+    /// gray]; without fit it is stretched to the size of the input
     #[arg(long = "image", value_name = "NAME=FILE,...", value_parser = image)]
     pub image: Vec<(String, PathBuf, Preprocess)>,
     /// Make the inputs that are not given from this seed
     #[arg(long, value_name = "SEED")]
     pub random: Option<u64>,
+    /// Shape of a random input: name:1x3x64x64 [default: the usual one]
+    #[arg(long = "shape", value_name = "NAME:SHAPE", value_parser = shape, requires = "random")]
+    pub shape: Vec<(String, Vec<usize>)>,
+    /// What states hold at first: new (zeros), or a .safetensors or .npz file
+    #[arg(long, value_name = "new or FILE", default_value = "new")]
+    pub state: PathBuf,
+    /// Threads that share the work [default: as many as the machine runs at once]
+    #[arg(long, value_name = "N", value_parser = threads)]
+    pub threads: Option<usize>,
+    /// Iterations that all loops of a prediction may make together [default: 1000000]
+    #[arg(long, value_name = "N")]
+    pub max_steps: Option<u64>,
+    /// Memory that the tensors of a prediction may take, weights not counted: 512MB, 4GB [default: 16GiB]
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub max_memory: Option<u64>,
     /// Function to run [default: the package's default one]
     #[arg(long)]
     pub function: Option<String>,
@@ -299,11 +323,25 @@ pub(crate) struct InputArgs {
 impl InputArgs {
     /// How to load the model.
     pub(crate) fn options(&self) -> LoadOptions {
-        let options = Model::options().precision(self.precision);
-        match &self.function {
-            Some(function) => options.function(function),
-            None => options,
+        let mut options = Model::options().precision(self.precision);
+        if let Some(function) = &self.function {
+            options = options.function(function);
         }
+        if let Some(threads) = self.threads {
+            options = options.threads(threads);
+        }
+        if let Some(steps) = self.max_steps {
+            options = options.max_steps(steps);
+        }
+        if let Some(bytes) = self.max_memory {
+            options = options.max_bytes(bytes);
+        }
+        options
+    }
+
+    /// The file that states start with; `None` when they are new.
+    pub(crate) fn state(&self) -> Option<PathBuf> {
+        (self.state.as_os_str() != "new").then(|| self.state.clone())
     }
 }
 
@@ -314,7 +352,10 @@ pub(crate) struct RunArgs {
     pub model: PathBuf,
     #[command(flatten)]
     pub inputs: InputArgs,
-    /// Folder for the outputs: outputs.safetensors there
+    /// Write what the states hold at the end: a .safetensors file
+    #[arg(long, value_name = "FILE")]
+    pub save_state: Option<PathBuf>,
+    /// Folder for the outputs: outputs.safetensors there, then outputs.1.safetensors and so on
     #[arg(short, long, value_name = "DIR")]
     pub output: Option<PathBuf>,
     /// Write one .npy file per output instead
@@ -338,11 +379,14 @@ pub(crate) struct VerifyArgs {
     pub model: PathBuf,
     #[command(flatten)]
     pub inputs: InputArgs,
-    /// Expected outputs by name: a .safetensors or .npz file
-    #[arg(long, value_name = "FILE", required_unless_present = "find_overflow")]
-    pub expected: Option<PathBuf>,
+    /// Expected outputs by name: a .safetensors or .npz file; with --steps one for each prediction
+    #[arg(long, value_name = "FILE", required_unless_present_any = ["find_overflow", "expected_labels"])]
+    pub expected: Vec<PathBuf>,
+    /// Expected labels and probabilities: JSON as run writes it; with --steps one file for each prediction
+    #[arg(long, value_name = "FILE")]
+    pub expected_labels: Vec<PathBuf>,
     /// Run beside fp32, and name the ops that make infinities or NaN, or lose accuracy (schema anemone.overflow/1)
-    #[arg(long, conflicts_with = "expected")]
+    #[arg(long, conflicts_with_all = ["expected", "expected_labels", "steps"])]
     pub find_overflow: bool,
     /// Share of its accuracy that an op may lose by itself: 1% or 0.01
     #[arg(long, default_value = "1%", value_name = "SHARE", value_parser = share, requires = "find_overflow")]
@@ -445,6 +489,25 @@ fn threads(text: &str) -> Result<usize, String> {
     number.ok_or_else(|| format!("must be a number from 1 to {MOST_THREADS}"))
 }
 
+/// Bytes: a number with a unit of 1000 (`MB`) or 1024 (`MiB`), or without one.
+fn size(text: &str) -> Result<u64, String> {
+    let wrong = || format!("must be a size such as 512MB or 4GiB, but is {text:?}");
+    let at = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(at);
+    let unit: u64 = match unit.trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "kb" => 1000,
+        "mb" => 1_000_000,
+        "gb" => 1_000_000_000,
+        "kib" => 1 << 10,
+        "mib" => 1 << 20,
+        "gib" => 1 << 30,
+        _ => return Err(wrong()),
+    };
+    let bytes = number.parse::<u64>().ok().and_then(|n| n.checked_mul(unit));
+    bytes.filter(|&b| b > 0).ok_or_else(wrong)
+}
+
 fn target(text: &str) -> Result<Opset, String> {
     Ok(match text.to_ascii_lowercase().as_str() {
         "ios15" | "macos12" => Opset::Ios15,
@@ -528,12 +591,17 @@ fn image(text: &str) -> Result<(String, PathBuf, Preprocess), String> {
                 }
                 how.crop = Some(share);
             }
+            Some(("fit", "stretch")) => how.fit = Fit::Stretch,
+            Some(("fit", "crop")) => how.fit = Fit::Crop,
+            Some(("fit", "pad")) => how.fit = Fit::Pad,
+            Some(("fit", "exact")) => how.fit = Fit::Exact,
             Some(("color", "rgb")) => how.channels = Some(Channels::Rgb),
             Some(("color", "bgr")) => how.channels = Some(Channels::Bgr),
             Some(("color", "gray")) => how.channels = Some(Channels::Gray),
             _ => {
                 return Err(format!(
-                    "{part:?} is none of scale=, bias=, crop=, color=rgb, color=bgr, color=gray"
+                    "{part:?} is none of scale=, bias=, crop=, fit=stretch, fit=crop, fit=pad, fit=exact, color=rgb, \
+                     color=bgr, color=gray"
                 ));
             }
         }
@@ -549,6 +617,13 @@ mod tests {
     #[test]
     fn the_arguments_are_consistent() {
         Args::command().debug_assert();
+    }
+
+    #[test]
+    fn sizes_parse() {
+        assert_eq!((size("512MB"), size("4GiB"), size("7")), (Ok(512_000_000), Ok(4 << 30), Ok(7)));
+        assert!(size("0").is_err() && size("MB").is_err() && size("3 apples").is_err());
+        assert!(size("99999999999999999999GB").is_err());
     }
 
     #[test]

@@ -18,6 +18,7 @@ mod lower;
 mod memory;
 mod options;
 mod plan;
+mod plans;
 pub mod pool;
 mod precision;
 mod profile;
@@ -26,7 +27,7 @@ mod specialise;
 mod state;
 
 pub use kernels::simd::Isa;
-pub use options::{DEFAULT_MAX_STEPS, DEFAULT_MEMORY_LIMIT, Options};
+pub use options::{DEFAULT_MAX_STEPS, DEFAULT_MEMORY_LIMIT, DEFAULT_PLANS, Options};
 pub use precision::Precision;
 pub use profile::{Profiler, StepInfo};
 pub use session::Session;

@@ -13,7 +13,12 @@ pub struct Options {
     pub max_steps: u64,
     /// Bytes that the intermediate tensors of a prediction may take; weights and inputs do not count.
     pub memory_limit: u64,
+    /// Plans for different input shapes that are kept, at least 1; each holds its own arena and packed weights.
+    pub plans: usize,
 }
+
+/// Plans that are kept when nothing else is said.
+pub const DEFAULT_PLANS: usize = 8;
 
 /// Iterations over all loops that are allowed when nothing else is said.
 pub const DEFAULT_MAX_STEPS: u64 = anemone_mil::eval::DEFAULT_MAX_STEPS;
@@ -29,6 +34,7 @@ impl Default for Options {
             precision: Precision::Declared,
             max_steps: DEFAULT_MAX_STEPS,
             memory_limit: DEFAULT_MEMORY_LIMIT,
+            plans: DEFAULT_PLANS,
         }
     }
 }

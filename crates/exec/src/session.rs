@@ -4,25 +4,25 @@ use crate::channels_last::channels_last;
 use crate::kernels::simd::Isa;
 use crate::lower::keep_packed;
 use crate::plan::{Plan, Run};
+use crate::plans::Plans;
 use crate::pool::{Pool, Watch};
 use crate::profile::Profiler;
 use crate::specialise::{fold_limits, is_static, specialise};
 use crate::{Options, State};
 use anemone_mil::{Dim, Function, Literal, Tensor, Type, VerifiedFunction, fold_constants};
 use anemone_model::{DictKey, Feature, Features, Observer, Port, Predict, PredictError};
-use std::collections::HashMap;
 use std::sync::Arc;
 
 /// A function loaded into the CPU engine.
 ///
-/// Plans are made at the first prediction with a set of input shapes and kept. [`Predict::predict`] works on a state
+/// Plans are made at the first prediction with a set of input shapes, and the latest [`Options::plans`] of them kept. [`Predict::predict`] works on a state
 /// of the session's own, which lasts as long as the session; [`Session::run`] on the one it is given.
 pub struct Session {
     function: Function,
     inputs: Vec<Port>,
     outputs: Vec<Port>,
     pool: Pool,
-    plans: HashMap<(Vec<Vec<usize>>, bool), Plan>,
+    plans: Plans,
     options: Options,
     /// The state of predictions that are given none.
     own: Option<State>,
@@ -50,7 +50,7 @@ impl Session {
         let outputs = function.outputs().iter().filter_map(port).collect();
         let pool = Pool::new(options.threads.max(1));
         let options = *options;
-        Ok(Session { inputs, outputs, pool, plans: HashMap::new(), options, own: None, function })
+        Ok(Session { inputs, outputs, pool, plans: Plans::new(options.plans), options, own: None, function })
     }
 
     /// True when predictions read or write states.
@@ -77,7 +77,12 @@ impl Session {
 
     /// Bytes that intermediate tensors of the plans made so far take.
     pub fn arena_bytes(&self) -> usize {
-        self.plans.values().map(Plan::arena_bytes).sum()
+        self.plans.iter().map(Plan::arena_bytes).sum()
+    }
+
+    /// Number of plans that are kept at the moment.
+    pub fn plan_count(&self) -> usize {
+        self.plans.iter().count()
     }
 
     /// Plans ahead of the first prediction, where all inputs have a fixed shape.
@@ -95,7 +100,7 @@ impl Session {
 
     /// The steps of the plans made so far, for people.
     pub fn describe(&self) -> String {
-        self.plans.values().map(|p| format!("{p:?}\n")).collect()
+        self.plans.iter().map(|p| format!("{p:?}\n")).collect()
     }
 
     /// Threads that share the work.
@@ -151,11 +156,12 @@ impl Session {
             None => State::none().check(&self.function)?,
         }
         let key = (inputs.iter().map(|t| t.shape().to_vec()).collect(), observer.is_none());
-        if !self.plans.contains_key(&key) {
+        if self.plans.find(&key).is_none() {
+            self.plans.make_room();
             let plan = self.plan(&key.0, key.1)?;
             self.plans.insert(key.clone(), plan);
         }
-        let Some(plan) = self.plans.get_mut(&key) else { return Ok(Features::new()) };
+        let Some(plan) = self.plans.find(&key) else { return Ok(Features::new()) };
         let profiler = profiler.map(|p| p as &mut dyn Profiler);
         let mut run = Run { pool: &self.pool, observer, profiler, state, iterations: 0 };
         let results = plan.run(&inputs, &mut run)?;

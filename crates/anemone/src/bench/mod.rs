@@ -177,7 +177,7 @@ impl Subject {
             session.prepare()?;
         }
         let plan = start.elapsed();
-        let mut state = model.new_state();
+        let mut state = model.new_state()?;
         let start = Instant::now();
         model.predict_with_state(&inputs, &mut state)?;
         let first = start.elapsed();

@@ -1,13 +1,12 @@
 //! Models that are loaded and ready to predict.
 
 mod chain;
-mod interpret;
 mod measure;
 mod options;
 mod stage;
 mod state;
 
-pub use options::{DEFAULT_MAX_BYTES, DEFAULT_PLANS, LoadOptions};
+pub use options::LoadOptions;
 pub use state::State;
 
 use crate::open::{Loadable, no_function};
@@ -23,12 +22,20 @@ use std::sync::Arc;
 ///
 /// What is needed of the package is read or mapped by then: the package may be deleted.
 ///
-/// ```no_run
-/// use anemone::{Features, Model, Tensor};
-/// let mut model = Model::load("efficientnet-lite0.mlpackage")?;
-/// let image = Tensor::zeros(anemone::DType::F32, [1, 3, 224, 224])?;
-/// let outputs = model.predict(&Features::from_iter([("image", image)]))?;
-/// println!("{:?}", outputs.tensor("logits"));
+/// ```
+/// use anemone::{ErrorKind, Features, Model, Tensor};
+///
+/// // Adds two tensors of any number of rows from 2 up.
+/// let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../corpus/interfaces/range-open/model.mlpackage");
+/// let mut model = Model::options().threads(1).load(path)?;
+/// let rows = |n: usize, v: f32| Tensor::from_f32s([n, 4], &vec![v; n * 4]);
+/// let inputs = Features::from_iter([("a", rows(5, 1.0)?), ("b", rows(5, 0.5)?)]);
+/// let outputs = model.predict(&inputs)?;
+/// assert_eq!(outputs.tensor("sum").map(Tensor::to_f32s), Some(vec![1.5; 20]));
+///
+/// // Errors say what they are about, and the model lives on.
+/// let one_row = Features::from_iter([("a", rows(1, 1.0)?), ("b", rows(1, 0.5)?)]);
+/// assert_eq!(model.predict(&one_row).unwrap_err().kind(), ErrorKind::WrongShape);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
@@ -138,7 +145,7 @@ impl Model {
 
     /// True when predictions need a [`State`].
     pub fn is_stateful(&self) -> bool {
-        self.new_state().names().next().is_some()
+        self.stages.iter().any(|(_, s)| s.session.has_states())
     }
 
     /// Tensors that the function takes, which are planes for pictures and may have free extents.
@@ -146,9 +153,13 @@ impl Model {
         &self.ports
     }
 
-    /// A state of zeros.
-    pub fn new_state(&self) -> State {
-        State { stages: self.stages.iter().map(|(_, s)| s.new_memory()).collect() }
+    /// A state of zeros; an empty one where the model has no states.
+    ///
+    /// # Errors
+    /// When it would take more memory than the limit, or a state has no fixed shape.
+    pub fn new_state(&self) -> Result<State, Error> {
+        let stages: Result<Vec<_>, _> = self.stages.iter().map(|(_, s)| s.session.new_state()).collect();
+        Ok(State { stages: stages? })
     }
 
     /// One prediction of a function without states.
@@ -161,11 +172,11 @@ impl Model {
     /// When an input is missing, unknown, or of a type or shape that the model does not allow, when the function has
     /// states, or an op cannot be computed.
     pub fn predict(&mut self, inputs: &Features) -> Result<Features, Error> {
-        let mut state = self.new_state();
-        if state.names().next().is_none() {
-            return self.predict_with_state(inputs, &mut state);
+        if !self.is_stateful() {
+            let mut none = self.new_state()?;
+            return self.predict_with_state(inputs, &mut none);
         }
-        let names: Vec<&str> = state.names().collect();
+        let names: Vec<&str> = self.states().iter().map(|f| f.name.as_str()).collect();
         let what = format!("the function has states {names:?}; make a state with new_state and give it");
         Err(Error::new(what).of_kind(ErrorKind::MissingState))
     }
@@ -173,19 +184,23 @@ impl Model {
     /// One prediction that reads and changes a state; functions without states take one, too, and leave it alone.
     ///
     /// # Errors
-    /// As [`Model::predict`], and when the state was made by another model.
+    /// As [`Model::predict`], and when the state was made by another model. A prediction that fails on its way may have
+    /// changed the state already.
     pub fn predict_with_state(&mut self, inputs: &Features, state: &mut State) -> Result<Features, Error> {
-        state.check_like(&self.new_state())?;
+        if state.stages.len() != self.stages.len() {
+            let what = "the state is of another model; make one with new_state of the model it is given to";
+            return Err(Error::new(what).of_kind(ErrorKind::UnknownState));
+        }
         if let ([(_, only)], [memory], Loadable::Program(_)) =
             (self.stages.as_mut_slice(), state.stages.as_mut_slice(), &*self.source)
         {
-            return only.predict(inputs, memory, &self.options);
+            return only.predict(inputs, memory);
         }
         features::check_names(&self.interface, &self.ports, inputs)?;
         let mut at_hand = inputs.clone();
         for (at, ((name, stage), memory)) in self.stages.iter_mut().zip(&mut state.stages).enumerate() {
             let taken = chain::wanted(stage, &at_hand);
-            let made = stage.predict(&taken, memory, &self.options);
+            let made = stage.predict(&taken, memory);
             let made = made.map_err(|e| e.within(&chain::place(at, name)))?;
             made.iter().for_each(|(n, f)| at_hand.insert(n, f.clone()));
         }
@@ -198,7 +213,7 @@ impl Model {
     /// As [`Model::predict`]; the error says which one failed.
     pub fn predict_batch(&mut self, batch: &[Features]) -> Result<Vec<Features>, Error> {
         let one = |(i, inputs): (usize, &Features)| {
-            let mut state = self.new_state();
+            let mut state = self.new_state()?;
             self.predict_with_state(inputs, &mut state).map_err(|e| e.within(&format!("inputs {i}")))
         };
         batch.iter().enumerate().map(one).collect()

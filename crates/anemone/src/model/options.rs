@@ -3,8 +3,7 @@
 use super::Model;
 use crate::open::{Loadable, open_loadable};
 use crate::{Error, Opened};
-use anemone_exec::Precision;
-use anemone_mil::eval;
+use anemone_exec::{DEFAULT_MAX_STEPS, DEFAULT_MEMORY_LIMIT, DEFAULT_PLANS, Precision};
 use std::path::Path;
 
 /// How to load and run a model: `Model::options().threads(2).load("a.mlpackage")`.
@@ -18,20 +17,14 @@ pub struct LoadOptions {
     pub(super) plans: usize,
 }
 
-/// Plans for different input shapes that are kept when nothing else is said.
-pub const DEFAULT_PLANS: usize = 16;
-
-/// Bytes that the tensors of a prediction may take when nothing else is said: 16 GiB.
-pub const DEFAULT_MAX_BYTES: u64 = 16 << 30;
-
 impl Default for LoadOptions {
     fn default() -> LoadOptions {
         LoadOptions {
             function: None,
             threads: std::thread::available_parallelism().map_or(1, usize::from),
             precision: Precision::Declared,
-            max_steps: eval::DEFAULT_MAX_STEPS,
-            max_bytes: DEFAULT_MAX_BYTES,
+            max_steps: DEFAULT_MAX_STEPS,
+            max_bytes: DEFAULT_MEMORY_LIMIT,
             plans: DEFAULT_PLANS,
         }
     }
@@ -59,22 +52,22 @@ impl LoadOptions {
         self
     }
 
-    /// Iterations that all loops of one prediction may make together.
+    /// Iterations that all loops of one prediction may make together; a million when nothing is said.
     #[must_use]
     pub fn max_steps(mut self, steps: u64) -> LoadOptions {
         self.max_steps = steps;
         self
     }
 
-    /// Bytes that the tensors of one prediction may take, weights not counted.
+    /// Bytes that the tensors of one prediction may take, weights and inputs not counted; 16 GiB when nothing is said.
     #[must_use]
     pub fn max_bytes(mut self, bytes: u64) -> LoadOptions {
         self.max_bytes = bytes;
         self
     }
 
-    /// Plans that are kept for models of flexible shape, one for each set of input shapes; at least 1.
-    /// The one that was used longest ago goes first.
+    /// Plans that are kept for models of flexible shape, one for each set of input shapes: 8 when nothing is
+    /// said, at least 1. Each holds packed weights of its own; the one that was used longest ago goes first.
     #[must_use]
     pub fn plans(mut self, plans: usize) -> LoadOptions {
         self.plans = plans.max(1);
@@ -101,6 +94,12 @@ impl LoadOptions {
 
     /// What the engine takes of it.
     pub(crate) fn engine(&self) -> anemone_exec::Options {
-        anemone_exec::Options { threads: self.threads, precision: self.precision, ..Default::default() }
+        anemone_exec::Options {
+            threads: self.threads,
+            precision: self.precision,
+            max_steps: self.max_steps,
+            memory_limit: self.max_bytes,
+            plans: self.plans,
+        }
     }
 }

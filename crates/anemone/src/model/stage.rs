@@ -1,9 +1,9 @@
 //! One program of a model, loaded into the engine.
 
-use super::{LoadOptions, interpret, state::Memory};
+use super::LoadOptions;
 use crate::open::verified;
 use crate::{Error, ErrorKind, features};
-use anemone_exec::Session;
+use anemone_exec::{Session, State};
 use anemone_mil::interface::FunctionInterface;
 use anemone_mil::{Function, Program};
 use anemone_model::{Features, Port, Predict};
@@ -13,10 +13,6 @@ use anemone_model::{Features, Port, Predict};
 pub(super) struct Stage {
     pub interface: FunctionInterface,
     pub session: Session,
-    /// The function, where it has states.
-    stateful: Option<Function>,
-    /// What a new state of it is.
-    zeros: Memory,
 }
 
 impl Stage {
@@ -25,37 +21,18 @@ impl Stage {
         let function = verified.function();
         check_known(function)?;
         let interface = program.interface.function(&function.name).cloned().unwrap_or_default();
-        let zeros = super::state::zeros(function)?;
         let session = Session::new(verified, &options.engine())?;
-        let rewritten = || {
-            let mut function = function.clone();
-            options.precision.apply(&mut function);
-            function
-        };
-        let stateful = (!zeros.is_empty()).then(rewritten);
-        Ok(Stage { interface, session, stateful, zeros })
+        Ok(Stage { interface, session })
     }
 
     pub fn ports(&self) -> &[Port] {
         self.session.inputs()
     }
 
-    pub fn new_memory(&self) -> Memory {
-        self.zeros.clone()
-    }
-
     /// One prediction on features as its interface describes them.
-    pub fn predict(
-        &mut self,
-        inputs: &Features,
-        memory: &mut Memory,
-        options: &LoadOptions,
-    ) -> Result<Features, Error> {
+    pub fn predict(&mut self, inputs: &Features, state: &mut State) -> Result<Features, Error> {
         let taken = features::take(&self.interface, self.session.inputs(), inputs)?;
-        let computed = match &self.stateful {
-            Some(function) => interpret::run(function, &taken, memory, options.max_steps)?,
-            None => self.session.predict(&taken)?,
-        };
+        let computed = self.session.run(&taken, Some(state))?;
         Ok(features::give(&self.interface, computed))
     }
 }

@@ -1,42 +1,22 @@
 //! Memory that outlives a prediction.
 
 use crate::{Error, ErrorKind, nearest};
-use anemone_mil::{Function, Literal, Name, Type};
 use anemone_tensor::Tensor;
-use std::collections::BTreeMap;
 
-/// The states of one function by name.
-pub(super) type Memory = BTreeMap<Name, Literal>;
-
-/// The states of one model: tensors by name, zeros at first.
+/// The states of one model, such as a key-value cache: tensors by name, zeros at first.
 ///
 /// Made by [`crate::Model::new_state`] and given to [`crate::Model::predict_with_state`], which changes it. A model may
-/// have any number of them side by side.
-#[derive(Clone, Debug, PartialEq)]
+/// have any number of them side by side; a clone is a snapshot.
+#[derive(Clone, Debug)]
 pub struct State {
     /// One for each program of the model.
-    pub(super) stages: Vec<Memory>,
-}
-
-/// Zeros for every state of a function.
-pub(super) fn zeros(function: &Function) -> Result<Memory, Error> {
-    let mut tensors = Memory::new();
-    for value in function.inputs.iter().map(|&v| function.value(v)) {
-        let Type::State(ty) = &value.ty else { continue };
-        let shape = ty.known_shape().ok_or_else(|| {
-            let what = format!("state `{}` is {ty}, but a state must have fixed dims", value.name);
-            Error::new(what).of_kind(ErrorKind::Unsupported)
-        })?;
-        let zeros = Tensor::zeros(ty.dtype, shape).map_err(Error::from_cause)?;
-        tensors.insert(value.name.clone(), zeros.into());
-    }
-    Ok(tensors)
+    pub(super) stages: Vec<anemone_exec::State>,
 }
 
 impl State {
     /// Names of the tensors.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.stages.iter().flat_map(|s| s.keys()).map(|n| &**n)
+        self.stages.iter().flat_map(anemone_exec::State::names)
     }
 
     /// A copy of the tensor of that name, in the declared type and shape.
@@ -44,11 +24,10 @@ impl State {
     /// # Errors
     /// When there is none; the error lists those there are.
     pub fn read(&self, name: &str) -> Result<Tensor, Error> {
-        let found = self.stages.iter().find_map(|s| s.get(name)).and_then(Literal::as_tensor);
-        found.cloned().ok_or_else(|| self.unknown(name))
+        self.stages.iter().find_map(|s| s.tensor(name)).ok_or_else(|| self.unknown(name))
     }
 
-    /// Replaces the tensor of that name; any float type becomes the declared one.
+    /// Replaces the tensor of that name; any float type becomes the declared one, any integer type, too.
     ///
     /// # Errors
     /// When there is none of that name, or it has another shape or another kind of number.
@@ -63,12 +42,11 @@ impl State {
             let what = format!("state `{name}` holds {dtype}, but {} is given", tensor.dtype());
             return Err(Error::new(what).of_kind(ErrorKind::WrongType));
         }
-        let slot = self.stages.iter_mut().find_map(|s| s.get_mut(name));
-        slot.into_iter().for_each(|s| *s = tensor.cast(dtype).into());
-        Ok(())
+        let holder = self.stages.iter_mut().find(|s| s.names().any(|n| n == name));
+        holder.map_or(Ok(()), |s| s.set(name, &tensor.cast(dtype)).map_err(Error::from))
     }
 
-    /// All tensors by name.
+    /// Copies of all tensors by name.
     ///
     /// # Errors
     /// As [`State::read`].
@@ -81,25 +59,5 @@ impl State {
         let hint = nearest::hint(name, self.names());
         Error::new(format!("there is no state `{name}`; there are {known:?}{hint}"))
             .of_kind(ErrorKind::UnknownState)
-    }
-
-    /// Checks that it is one that `other` could be.
-    pub(super) fn check_like(&self, other: &State) -> Result<(), Error> {
-        let types = |s: &State| {
-            s.stages
-                .iter()
-                .map(|m| m.iter().map(|(n, l)| (n.clone(), l.ty())).collect::<Vec<_>>())
-                .collect::<Vec<_>>()
-        };
-        if types(self) == types(other) {
-            return Ok(());
-        }
-        let names = |s: &State| s.names().map(str::to_owned).collect::<Vec<_>>();
-        let what = format!(
-            "the state is of another model: it holds {:?}, but the model needs {:?}; make one with new_state",
-            names(self),
-            names(other)
-        );
-        Err(Error::new(what).of_kind(ErrorKind::UnknownState))
     }
 }

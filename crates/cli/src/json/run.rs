@@ -2,7 +2,7 @@
 
 use super::finite;
 use anemone::compare::{Difference, Tolerance};
-use anemone::{DictKey, Feature, Features, Ranked, statistics};
+use anemone::{DictKey, Feature, Features, Ranked, Tensor, statistics};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,14 @@ use std::path::{Path, PathBuf};
 pub(crate) struct Run {
     schema: &'static str,
     package: String,
+    /// Outputs of the last prediction.
     outputs: Vec<Output>,
+    /// Outputs of every prediction, where there are several.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    steps: Vec<Vec<Output>>,
+    /// What the states hold at the end.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    states: Vec<Output>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     best: Vec<Best>,
     files: Vec<String>,
@@ -48,14 +55,21 @@ struct Best {
 }
 
 impl Run {
-    pub(crate) fn of(package: &Path, outputs: &Features, best: &[Ranked], files: &[PathBuf]) -> Run {
+    pub(crate) fn of(
+        package: &Path,
+        steps: &[Features],
+        states: &[(String, Tensor)],
+        best: &[Ranked],
+        files: &[PathBuf],
+    ) -> Run {
+        let one = |n: &str, f: &Feature| Output { name: n.to_owned(), value: Value::of(f) };
+        let outputs = |f: &Features| f.iter().map(|(n, f)| one(n, f)).collect::<Vec<Output>>();
         Run {
             schema: "anemone.run/1",
             package: package.display().to_string(),
-            outputs: outputs
-                .iter()
-                .map(|(n, f)| Output { name: n.to_owned(), value: Value::of(f) })
-                .collect(),
+            outputs: steps.last().map(outputs).unwrap_or_default(),
+            steps: if steps.len() > 1 { steps.iter().map(outputs).collect() } else { Vec::new() },
+            states: states.iter().map(|(n, t)| one(n, &t.clone().into())).collect(),
             best: best.iter().map(|r| Best { label: r.label.clone(), probability: r.probability }).collect(),
             files: files.iter().map(|p| p.display().to_string()).collect(),
         }
@@ -98,7 +112,11 @@ pub(crate) struct Verify {
     atol: f64,
     rtol: f64,
     equal: bool,
+    /// Of the last prediction.
     outputs: Vec<Differs>,
+    /// Of every prediction, where there are several.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    steps: Vec<Vec<Differs>>,
 }
 
 /// How far one output is from what is expected.
@@ -124,14 +142,16 @@ struct Element {
 }
 
 impl Verify {
-    pub(crate) fn of(package: &Path, found: &[Difference], tolerance: Tolerance) -> Verify {
+    pub(crate) fn of(package: &Path, found: &[Vec<Difference>], tolerance: Tolerance) -> Verify {
+        let outputs = |step: &Vec<Difference>| step.iter().map(Differs::of).collect::<Vec<Differs>>();
         Verify {
             schema: "anemone.verify/1",
             package: package.display().to_string(),
             atol: tolerance.atol,
             rtol: tolerance.rtol,
-            equal: found.iter().all(Difference::passes),
-            outputs: found.iter().map(Differs::of).collect(),
+            equal: found.iter().flatten().all(Difference::passes),
+            outputs: found.last().map(outputs).unwrap_or_default(),
+            steps: if found.len() > 1 { found.iter().map(outputs).collect() } else { Vec::new() },
         }
     }
 }

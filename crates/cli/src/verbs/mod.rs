@@ -64,7 +64,14 @@ fn note(text: &str) {
 
 impl From<InputArgs> for Inputs {
     fn from(args: InputArgs) -> Inputs {
-        Inputs { files: args.inputs, tensors: args.input, images: args.image, random: args.random }
+        Inputs {
+            files: args.inputs,
+            tensors: args.input,
+            images: args.image,
+            random: args.random,
+            shapes: args.shape,
+            steps: args.steps,
+        }
     }
 }
 

@@ -3,11 +3,11 @@
 use super::{print, print_json};
 use crate::args::RunArgs;
 use crate::table::Table;
-use crate::{Outcome, human, json};
-use anemone::data::{Store, write_outputs};
+use crate::{Outcome, human, json, style};
+use anemone::data::{Store, write_safetensors, write_step};
 use anemone::files::Files;
 use anemone::picture::Picture;
-use anemone::{Error, Feature, Features, Ranked, statistics};
+use anemone::{Error, Feature, Features, Ranked, Tensor, statistics};
 
 /// Labels printed.
 const BEST: usize = 5;
@@ -15,34 +15,62 @@ const BEST: usize = 5;
 pub(super) fn run(args: RunArgs) -> Result<Outcome, Error> {
     let options = args.inputs.options();
     let labels = args.labels.as_deref().map(anemone::read_labels).transpose()?;
-    let outputs = anemone::run(&args.model, options, &args.inputs.into())?;
+    let state = args.inputs.state();
+    let ran = anemone::run(&args.model, options, &args.inputs.into(), state.as_deref())?;
+    let last = ran.steps.last().cloned().unwrap_or_default();
     let best = match &labels {
-        Some(labels) => anemone::best_labels(&outputs, labels, BEST)?,
+        Some(labels) => anemone::best_labels(&last, labels, BEST)?,
         None => Vec::new(),
     };
+    let states = ran.state.tensors()?;
     let mut files = Files::default();
     if let Some(folder) = &args.output {
         let store = if args.npy { Store::Npy } else { Store::SafeTensors };
-        write_outputs(folder, &outputs, store, &mut files)?;
+        for (i, outputs) in ran.steps.iter().enumerate() {
+            write_step(folder, i, outputs, store, &mut files)?;
+        }
+    }
+    if let Some(file) = &args.save_state {
+        if states.is_empty() {
+            return Err(Error::new("the model has no states, so there is none to write").at(file));
+        }
+        write_safetensors(file, &states, &mut files)?;
     }
     for (name, path) in &args.save_image {
         let known = || Error::new(format!("the model has no tensor output `{name}`"));
-        let tensor = outputs.tensor(name).ok_or_else(known)?;
+        let tensor = last.tensor(name).ok_or_else(known)?;
         let bytes = Picture::from_tensor(tensor, false)?.encode(path)?;
         files.write(path, |w| w.write_all(&bytes))?;
     }
     let written = files.finish()?;
     if args.json {
-        print_json(&json::Run::of(&args.model, &outputs, &best, &written))?;
+        print_json(&json::Run::of(&args.model, &ran.steps, &states, &best, &written))?;
         return Ok(Outcome::Clean);
     }
-    print(&report(&outputs, &best))?;
+    print(&report(&ran.steps, &states, &best))?;
     written.iter().for_each(|p| super::note(&format!("wrote {}", p.display())));
     Ok(Outcome::Clean)
 }
 
-fn report(outputs: &Features, best: &[Ranked]) -> String {
-    let mut table = Table::new(&["output", "type", ">smallest", ">largest", ">mean", "remarks"]);
+fn report(steps: &[Features], states: &[(String, Tensor)], best: &[Ranked]) -> String {
+    let mut out = String::new();
+    for (i, outputs) in steps.iter().enumerate() {
+        if steps.len() > 1 {
+            let gap = if i == 0 { "" } else { "\n" };
+            out.push_str(&format!("{gap}{}\n", style::heading(&format!("Step {i}"))));
+        }
+        out.push_str(&values("output", outputs));
+    }
+    if !states.is_empty() {
+        out.push('\n');
+        out.push_str(&values("state", &states.iter().cloned().collect()));
+    }
+    out.push_str(&ranking(best));
+    out
+}
+
+fn values(what: &'static str, outputs: &Features) -> String {
+    let mut table = Table::new(&[what, "type", ">smallest", ">largest", ">mean", "remarks"]);
     for (name, feature) in outputs.iter() {
         table.row(match feature {
             Feature::Tensor(t) => {
@@ -75,7 +103,11 @@ fn report(outputs: &Features, best: &[Ranked]) -> String {
             }
         });
     }
-    let mut out = table.render();
+    table.render()
+}
+
+fn ranking(best: &[Ranked]) -> String {
+    let mut out = String::new();
     if !best.is_empty() {
         let mut table = Table::new(&[">", ">probability", "label"]);
         for (i, r) in best.iter().enumerate() {

@@ -4,21 +4,92 @@ use super::{print, print_json};
 use crate::args::VerifyArgs;
 use crate::table::{Table, wrap};
 use crate::{Outcome, human, json, style};
-use anemone::Error;
 use anemone::compare::{Difference, Tolerance};
+use anemone::files::read;
+use anemone::{DictKey, Error, ErrorKind, Expected, Feature, Features};
+use serde_json::Value;
+use std::path::Path;
 
 pub(super) fn run(args: VerifyArgs) -> Result<Outcome, Error> {
-    let Some(expected) = args.expected.clone() else { return super::overflow::run(args) };
+    if args.find_overflow {
+        return super::overflow::run(args);
+    }
     let tolerance = Tolerance { atol: args.atol, rtol: args.rtol };
-    let options = args.inputs.options();
-    let found = anemone::verify(&args.model, options, &args.inputs.into(), &expected, tolerance)?;
-    let passes = found.iter().all(Difference::passes);
+    let (options, state) = (args.inputs.options(), args.inputs.state());
+    let expected = expectations(&args)?;
+    let found =
+        anemone::verify(&args.model, options, &args.inputs.into(), state.as_deref(), &expected, tolerance)?;
+    let passes = found.iter().flatten().all(Difference::passes);
     if args.json {
         print_json(&json::Verify::of(&args.model, &found, tolerance))?;
-    } else {
-        print(&report(&found))?;
+        return Ok(if passes { Outcome::Clean } else { Outcome::Findings });
     }
+    let mut text = String::new();
+    for (i, step) in found.iter().enumerate() {
+        if found.len() > 1 {
+            text.push_str(&format!("{}\n", style::heading(&format!("Step {i}"))));
+        }
+        text.push_str(&report(step));
+    }
+    print(&text)?;
     Ok(if passes { Outcome::Clean } else { Outcome::Findings })
+}
+
+/// Files of tensors and of labels, paired in order.
+fn expectations(args: &VerifyArgs) -> Result<Vec<Expected>, Error> {
+    let (files, labels) = (&args.expected, &args.expected_labels);
+    if !files.is_empty() && !labels.is_empty() && files.len() != labels.len() {
+        return Err(Error::new(format!(
+            "{} files of expected outputs are given, but {} of labels; give one of each for every prediction",
+            files.len(),
+            labels.len()
+        )));
+    }
+    let one = |i: usize| {
+        let labels = labels.get(i).map(|file| labels_of(file)).transpose()?;
+        Ok(Expected { file: files.get(i).cloned(), labels: labels.unwrap_or_default() })
+    };
+    (0..files.len().max(labels.len())).map(one).collect()
+}
+
+/// Labels and probabilities from JSON: an object by output, or one with `labels` and `dicts` as recorded cases have it.
+fn labels_of(file: &Path) -> Result<Features, Error> {
+    let fail = |what: String| Error::new(what).of_kind(ErrorKind::Malformed).at(file);
+    let json: Value = serde_json::from_slice(&read(file)?).map_err(|e| fail(format!("is not JSON: {e}")))?;
+    let parts = [json.get("labels"), json.get("dicts")];
+    let parts = if parts.iter().flatten().next().is_some() { parts } else { [Some(&json), None] };
+    let mut out = Features::new();
+    for (name, value) in parts.into_iter().flatten().filter_map(Value::as_object).flatten() {
+        let feature = feature(value).ok_or_else(|| {
+            fail(format!(
+                "`{name}` is {value}, but must be a text, a whole number, or probabilities by label"
+            ))
+        });
+        out.insert(name.as_str(), feature?);
+    }
+    if out.is_empty() { Err(fail("names no label and no probabilities".into())) } else { Ok(out) }
+}
+
+fn feature(value: &Value) -> Option<Feature> {
+    let entry = |key: &Value, p: &Value| {
+        let key = key
+            .as_i64()
+            .map_or_else(|| key.as_str().map(|t| DictKey::Text(t.into())), |i| Some(DictKey::Int(i)));
+        Some((key?, p.as_f64()?))
+    };
+    match value {
+        Value::String(text) => Some(Feature::Text(text.clone())),
+        Value::Number(n) => n.as_i64().map(Feature::Int).or_else(|| n.as_f64().map(Feature::Double)),
+        Value::Object(map) => {
+            let entries = map.iter().map(|(k, p)| Some((DictKey::Text(k.clone()), p.as_f64()?)));
+            entries.collect::<Option<Vec<_>>>().map(Feature::Dict)
+        }
+        Value::Array(list) => {
+            let entries = list.iter().map(|pair| entry(pair.get(0)?, pair.get(1)?));
+            entries.collect::<Option<Vec<_>>>().map(Feature::Dict)
+        }
+        _ => None,
+    }
 }
 
 fn report(found: &[Difference]) -> String {

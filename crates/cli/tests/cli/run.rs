@@ -201,3 +201,106 @@ fn the_precision_decides_what_overflows() {
         assert_eq!(y["not_finite"], not_finite, "{precision}: {found}");
     }
 }
+
+/// The corpus's cases of several steps and of labels, with folder and what `meta.json` says.
+fn interface_case(name: &str) -> (String, Value) {
+    (format!("interfaces/{name}"), corpus_json(&format!("interfaces/{name}/meta.json")))
+}
+
+#[test]
+fn several_steps_run_in_a_row_and_are_verified_one_by_one() {
+    let (case, _) = interface_case("range-open");
+    let file = |what: &str, i: usize| {
+        if i == 0 { format!("{case}/{what}.safetensors") } else { format!("{case}/{what}.{i}.safetensors") }
+    };
+    let model = format!("{case}/model.mlpackage");
+    let mut args = vec!["verify".to_owned(), model.clone(), "--steps".into()];
+    for i in 0..4 {
+        args.extend(["--inputs".into(), file("inputs", i), "--expected".into(), file("expected", i)]);
+    }
+    let text = anemone(&args).report();
+    assert!(text.contains("Step 3") && !text.contains("DIFFERS"), "{text}");
+    let found = anemone(args.iter().map(String::as_str).chain(["--json"])).json("anemone.verify/1");
+    assert_eq!((found["equal"].as_bool(), found["steps"].as_array().unwrap().len()), (Some(true), 4));
+    // The outputs of the first are not those of the second.
+    args[6] = file("expected", 1);
+    anemone(&args).ended(1);
+    args.truncate(7);
+    args.extend(["--inputs".into(), file("inputs", 1)]);
+    anemone(&args).fails(&["2 predictions", "1 are given"]);
+}
+
+#[test]
+fn labels_and_probabilities_are_verified() {
+    for name in ["pipeline-classifier", "pipeline-classifier-int"] {
+        let (case, _) = interface_case(name);
+        let [model, inputs, meta] =
+            ["model.mlpackage", "inputs.safetensors", "meta.json"].map(|f| format!("{case}/{f}"));
+        let args = ["verify", &model, "--inputs", &inputs, "--expected-labels", &meta, "--atol", "1e-5"];
+        let text = anemone(args).report();
+        assert!(text.contains("classLabel") && !text.contains("DIFFERS"), "{text}");
+        // What run writes is what verify takes.
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().join("out");
+        anemone(["run", &model, "--inputs", &inputs, "-o", out.to_str().unwrap()]).report();
+        let labels = out.join("labels.json");
+        let written = labels.to_str().unwrap();
+        anemone(["verify", &model, "--inputs", &inputs, "--expected-labels", written]).report();
+        let wrong = fs::read_to_string(&labels).unwrap().replacen("0.84", "0.54", 1);
+        fs::write(&labels, wrong).unwrap();
+        let text = anemone(["verify", &model, "--inputs", &inputs, "--expected-labels", written]).ended(1);
+        assert!(text.contains("DIFFERS"), "{text}");
+        fs::write(&labels, "[1]").unwrap();
+        anemone(["verify", &model, "--inputs", &inputs, "--expected-labels", written])
+            .fails(&["labels.json", "no label"]);
+    }
+}
+
+#[test]
+fn a_state_is_saved_and_goes_on_where_it_was() {
+    let (case, _) = case("made/state_accumulate[0]");
+    let [model, inputs] = ["model.mlpackage", "inputs.safetensors"].map(|f| format!("{case}/{f}"));
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (twice, once, again) = (at("twice"), at("once"), at("again.safetensors"));
+    let both = ["run", &model, "--steps", "--inputs", &inputs, "--inputs", &inputs, "--state", "new"];
+    let found = anemone(both.into_iter().chain(["-o", &twice, "--json"])).json("anemone.run/1");
+    assert_eq!(found["steps"].as_array().unwrap().len(), 2);
+    assert!(!found["states"].as_array().unwrap().is_empty());
+    anemone(["run", &model, "--inputs", &inputs, "--save-state", &again]).report();
+    anemone(["run", &model, "--inputs", &inputs, "--state", &again, "-o", &once]).report();
+    let outputs = |f: String| read(Path::new(&f));
+    assert_eq!(
+        outputs(format!("{twice}/outputs.1.safetensors")),
+        outputs(format!("{once}/outputs.safetensors"))
+    );
+    let other = corpus("interfaces/loop/inputs.safetensors");
+    anemone(["run", &model, "--inputs", &inputs, "--state", other.to_str().unwrap()])
+        .fails(&["no state `n`"]);
+}
+
+#[test]
+fn random_inputs_take_the_shape_that_is_asked_for() {
+    let model = "interfaces/picture-range/model.mlpackage";
+    let args = ["run", model, "--random", "1", "--json", "--shape"];
+    let shape = |s: &str| {
+        let found = anemone(args.into_iter().chain([s])).json("anemone.run/1");
+        found["outputs"][0]["tensor"]["shape"].clone()
+    };
+    assert_eq!(shape("photo:1x3x5x7"), serde_json::json!([1, 3, 5, 7]));
+    assert_eq!(shape("photo:16x12x3"), serde_json::json!([1, 3, 16, 12]));
+    anemone(args.into_iter().chain(["photo:1x3x17x7"])).fails(&["photo", "3..12 x 2..16"]);
+    anemone(args.into_iter().chain(["foto:1x3x5x7"])).fails(&["no input `foto`", "did you mean `photo`"]);
+}
+
+#[test]
+fn loops_and_memory_have_limits_that_can_be_raised() {
+    let model = "interfaces/loop/model.mlpackage";
+    let inputs = "interfaces/loop/inputs.safetensors";
+    anemone(["run", model, "--inputs", inputs, "--max-steps", "3"]).fails(&["while_loop", "more than 3"]);
+    anemone(["run", model, "--inputs", inputs, "--max-steps", "5"]).report();
+    let model = "interfaces/range-open/model.mlpackage";
+    let large = ["run", model, "--random", "1", "--shape", "a:4096x4", "--shape", "b:4096x4"];
+    anemone(large.into_iter().chain(["--max-memory", "10KB"])).fails(&["10000"]);
+    anemone(large.into_iter().chain(["--max-memory", "10MB"])).report();
+}

@@ -18,14 +18,15 @@ pub(super) fn replay(case: &Case) -> Result<Verdict, String> {
         None => options,
     };
     let mut model = options.load(case.package()).map_err(told)?;
-    let mut state = model.new_state();
+    let mut state = model.new_state().map_err(told)?;
     let mut worst = Verdict::Strict;
     for step in 0..case.steps {
         let inputs: Features = case.inputs(step)?.into_iter().collect();
         let outputs = if case.stateful {
             model.predict_with_state(&inputs, &mut state)
         } else {
-            model.predict_with_state(&inputs, &mut model.new_state())
+            let mut zeros = model.new_state().map_err(told)?;
+            model.predict_with_state(&inputs, &mut zeros)
         };
         worst = worst.and(compare(case, step, &outputs.map_err(told)?)?);
     }

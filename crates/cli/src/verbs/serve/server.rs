@@ -94,7 +94,7 @@ impl Server {
     }
 
     fn new_state(&mut self, model: u64) -> Result<Answer, Failure> {
-        let state = self.models.get(&model).ok_or_else(|| no_such("model", model))?.new_state();
+        let state = self.models.get(&model).ok_or_else(|| no_such("model", model))?.new_state()?;
         let number = self.number();
         self.states.insert(number, (model, state));
         Ok(Answer::state(number))
