@@ -62,7 +62,7 @@ impl Unit {
     pub(super) fn choose(weight: &PackedMatrix, isa: Isa) -> Option<Self> {
         let unit = Self::of(isa)?;
         let segment = weight.segment();
-        let aligned = segment == weight.columns || segment % BLOCK == 0;
+        let aligned = segment == weight.columns || segment.is_multiple_of(BLOCK);
         let short = weight.tables.is_none() && matches!(segment, 32 | 64) && weight.code.bits() == 4;
         let fits = match weight.code {
             Code::Int { bits: 8, .. } => aligned,
@@ -208,7 +208,7 @@ mod x86 {
         kind: impl Fn(&[i16; 32], Option<&'w [f32]>) -> B,
     ) {
         let bits = w.code.bits() as usize;
-        let short = w.segment() < w.columns && w.segment() % BLOCK != 0;
+        let short = w.segment() < w.columns && !w.segment().is_multiple_of(BLOCK);
         let segment = if short { w.columns } else { w.segment() };
         let block_bytes = BLOCK * bits / 8;
         for group in 0..rows.len().div_ceil(STREAMS) {

@@ -84,7 +84,7 @@ impl Grid {
     }
 
     fn check(&self, what: &str, rows: usize, columns: usize) -> Result<(), Misfit> {
-        let even = |blocks: usize, len: usize| blocks > 0 && len % blocks == 0;
+        let even = |blocks: usize, len: usize| blocks > 0 && len.is_multiple_of(blocks);
         fits!(
             even(self.down, rows) && even(self.across, columns),
             "{what} of {} x {} blocks does not divide a matrix of {rows} x {columns}",
@@ -139,7 +139,8 @@ impl PackedMatrix {
         );
         let row_bits = columns * code.bits() as usize;
         let pitch = row_bits.div_ceil(8);
-        let bytes = if row_bits % 8 == 0 { bytes } else { decode::part_rows(&bytes, rows, row_bits) };
+        let bytes =
+            if row_bits.is_multiple_of(8) { bytes } else { decode::part_rows(&bytes, rows, row_bits) };
         let fixed = match code {
             Code::Int { bits: 4, signed } => Some(fixed::Tables::of_integers(signed)),
             _ => None,

@@ -73,8 +73,11 @@ fn naive(x: &[f32], w: &[f32], columns: usize) -> Vec<f32> {
     x.chunks_exact(columns).flat_map(|x| w.chunks_exact(columns).map(move |w| dot(x, w) as f32)).collect()
 }
 
+/// Rows, columns, and blocks of the two grids.
+type Case = (usize, usize, [(usize, usize); 2]);
+
 /// Extents around steps, and grids of one block, of a block per row, along columns, and short ones.
-fn cases() -> Vec<(usize, usize, [(usize, usize); 2])> {
+fn cases() -> Vec<Case> {
     vec![
         (1, 1, [(1, 1), (0, 0)]),
         (3, 5, [(1, 1), (3, 1)]),
