@@ -441,9 +441,6 @@ pub(crate) struct BenchArgs {
     /// Time for the measured predictions of each model
     #[arg(long, value_name = "S", default_value_t = 2.0, value_parser = seconds)]
     pub seconds: f64,
-    /// Threads that share the work of a prediction [default: as many as the machine runs at once]
-    #[arg(long, value_name = "N", value_parser = threads)]
-    pub threads: Option<usize>,
     /// Slowest ops to show
     #[arg(long, value_name = "N", default_value_t = 10)]
     pub top: usize,

@@ -17,10 +17,7 @@ const KINDS: usize = 12;
 const BARS: usize = 40;
 
 pub(super) fn run(args: BenchArgs) -> Result<Outcome, Error> {
-    let mut load = args.inputs.options();
-    if let Some(threads) = args.threads {
-        load = load.threads(threads);
-    }
+    let load = args.inputs.options();
     let mut inputs: Inputs = args.inputs.into();
     inputs.random.get_or_insert(0);
     let (warmup, iterations, seconds) = (args.warmup, args.iterations, args.seconds);

@@ -169,10 +169,11 @@ fn long_attention(s: &Subject<'_>) -> Vec<Hit> {
             "softmax" => (extent("x", 2), extent("x", 1)),
             _ => (extent("query", 2), extent("key", 2)),
         };
-        if let (Some(rows), Some(columns)) = scores {
-            if rows >= LONG && columns >= LONG {
-                hits.push(Hit::at(id, format!("a score matrix of {rows} x {columns} is slow or refused")));
-            }
+        if let (Some(rows), Some(columns)) = scores
+            && rows >= LONG
+            && columns >= LONG
+        {
+            hits.push(Hit::at(id, format!("a score matrix of {rows} x {columns} is slow or refused")));
         }
     }
     hits
