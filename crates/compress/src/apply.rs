@@ -227,9 +227,11 @@ fn compressed(
             let spec = palette_spec(p, &sizes, axis, tensor.shape());
             if p.per_channel_scale {
                 let (scaled, scale) = divided(tensor, axis)?;
-                let mut made = palettize(&scaled, &spec, work.workers)?;
-                made.fit = rescaled_fit(tensor, &made, &scale)?;
-                return encoder.palettized(function, &name, tensor.shape(), made, Some(scale), work);
+                let made = palettize(&scaled, &spec, work.workers)?;
+                let mut made =
+                    encoder.palettized(function, &name, tensor.shape(), made, Some(scale), work)?;
+                made.fit = joint::fit(tensor, &joint::dense(function, made.value)?);
+                return Ok(made);
             }
             let made = palettize(tensor, &spec, work.workers)?;
             encoder.palettized(function, &name, tensor.shape(), made, None, work)
@@ -320,21 +322,6 @@ fn divided(tensor: &Tensor, axis: usize) -> Result<(Tensor, Tensor), Refusal> {
     let mut scale_shape = shape.to_vec();
     scale_shape[axis] = 1;
     Ok((numbers.tensor(shape, &values)?, numbers.tensor(&scale_shape, &largest)?))
-}
-
-/// How near a palette is once its scales are multiplied in again.
-fn rescaled_fit(tensor: &Tensor, made: &crate::Palettized, scale: &Tensor) -> Result<Fit, Refusal> {
-    let numbers = crate::weight::Numbers::of(tensor)?;
-    let dense = crate::decode::palette(made, tensor.shape());
-    let (axis, shape) = (scale.shape().iter().zip(tensor.shape()).position(|(s, t)| s != t), tensor.shape());
-    let axis = axis.unwrap_or(0);
-    let (inner, along): (usize, usize) = (shape[axis + 1..].iter().product(), shape[axis]);
-    let scales = scale.to_f32s();
-    let rescaled = |(i, v): (usize, f32)| numbers.round(v * scales[i / (inner * along) * inner + i % inner]);
-    let dense: Vec<f32> = dense.into_iter().enumerate().map(rescaled).collect();
-    let mut fit = Fit::default();
-    fit.add(&numbers.all(), &dense);
-    Ok(fit)
 }
 
 /// Every op that took `old` takes `new`.

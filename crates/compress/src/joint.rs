@@ -74,9 +74,15 @@ pub(crate) fn compressed(
         (_, Scheme::Palette(_)) => integers(function, index, value, id, scheme, encoder, work)?,
         _ => return Err(Refusal::NotPlain.into()),
     };
-    let mut fit = Fit::default();
-    fit.add(&before.to_f32s(), &dense(function, value)?.to_f32s());
+    let fit = fit(&before, &dense(function, value)?);
     Ok(Made { value, bytes, fit })
+}
+
+/// How near a weight is to what it was.
+pub(crate) fn fit(was: &Tensor, is: &Tensor) -> Fit {
+    let mut fit = Fit::default();
+    fit.add(&was.to_f32s(), &is.to_f32s());
+    fit
 }
 
 /// What a compressed weight stands for.

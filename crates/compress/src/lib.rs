@@ -4,7 +4,6 @@
 mod apply;
 mod blocks;
 pub mod config;
-mod decode;
 mod decompress;
 mod encode;
 mod error;

@@ -388,3 +388,18 @@ fn of_vectors(
     };
     Ok((filled(table, d << bits), indices))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_of_the_users_is_kept_in_its_order_and_each_element_takes_the_nearest_entry() {
+        let weight = Tensor::from_f32s([1, 5], &[0.9, -0.2, -3.0, 0.3, 0.0]).expect("fits");
+        let mode = PaletteMode::Custom(vec![1.0, -1.0, 0.25]);
+        let spec = PaletteSpec { mode, bits: None, axis: 0, group: 0, cluster_dim: 1 };
+        let made = palettize(&weight, &spec, 1).expect("palettises");
+        assert_eq!(made.indices.to_i64s(), [0, 2, 1, 2, 2]);
+        assert_eq!(made.lut.to_f32s(), [1.0, -1.0, 0.25, 0.0]);
+    }
+}

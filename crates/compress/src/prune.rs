@@ -96,6 +96,7 @@ fn drop_smallest(n: &Numbers, values: &mut [f32], magnitudes: &[f32], part: f64)
     if part >= 1.0 {
         values.fill(0.0);
     } else if part > 0.0 && !values.is_empty() {
+        // There and back through percent, whose rounding decides which element is the limit.
         let limit = quantile(n, magnitudes, part * 100.0 / 100.0);
         values.iter_mut().zip(magnitudes).filter(|(_, m)| **m <= limit).for_each(|(v, _)| *v = 0.0);
     }
