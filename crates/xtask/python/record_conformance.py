@@ -11,7 +11,6 @@ import pathlib
 import sys
 import tarfile
 import tempfile
-import uuid
 import warnings
 
 warnings.filterwarnings("ignore")
@@ -21,10 +20,10 @@ import numpy as np
 import zstandard
 from coremltools.converters.mil import Builder as mb
 from coremltools.converters.mil.mil import types
-from coremltools.proto import Model_pb2
 from safetensors.numpy import save as safetensors
 
 from conformance_cases import all_cases
+from packages import settle
 
 ARCHIVE = pathlib.Path("corpus/conformance/own.tar.zst")
 TYPES = {"float32": types.fp32, "float16": types.fp16, "int32": types.int32}
@@ -53,27 +52,6 @@ def package(opset, inputs, program, folder):
     )
     model.save(str(folder))
     return model.get_spec()
-
-
-def settle(folder, name):
-    """Makes the package the same in every run: random ids from the name, maps in order, no date."""
-    file = folder / "Manifest.json"
-    manifest = json.loads(file.read_text())
-    items = {}
-    for old, item in sorted(manifest["itemInfoEntries"].items(), key=lambda entry: entry[1]["name"]):
-        new = str(uuid.uuid5(uuid.NAMESPACE_URL, f"{name}/{item['name']}")).upper()
-        items[new] = item
-        if manifest["rootModelIdentifier"] == old:
-            manifest["rootModelIdentifier"] = new
-    manifest["itemInfoEntries"] = items
-    file.write_text(json.dumps(manifest, indent=4, sort_keys=True) + "\n")
-    for file in folder.glob("Data/*/model.mlmodel"):
-        model = Model_pb2.Model.FromString(file.read_bytes())
-        model.description.metadata.userDefined.pop("com.github.apple.coremltools.conversion_date", None)
-        file.write_bytes(model.SerializeToString(deterministic=True))
-    for weights in folder.glob("Data/*/weights"):
-        if not any(weights.iterdir()):
-            (weights / ".gitkeep").touch()
 
 
 def ops_of(block, counts):

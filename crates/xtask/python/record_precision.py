@@ -11,13 +11,13 @@ finding: the kind of the first op that is at fault in fp16, what is at fault, an
 import json
 import pathlib
 import shutil
-import uuid
 
 import coremltools as ct
 import numpy as np
 from coremltools.converters.mil import Builder as mb
 from coremltools.converters.mil.mil import types
-from coremltools.proto import Model_pb2
+
+from packages import settle
 
 FOLDER = pathlib.Path("corpus/precision")
 HALF = types.fp16
@@ -189,23 +189,7 @@ def save(model, name):
     path = FOLDER / f"{name}.mlpackage"
     shutil.rmtree(path, ignore_errors=True)
     model.save(str(path))
-    # The manifest names its two items by random ids; ids made from the case keep the files as they are.
-    file = path / "Manifest.json"
-    manifest = json.loads(file.read_text())
-    items = {}
-    for old, item in sorted(manifest["itemInfoEntries"].items(), key=lambda entry: entry[1]["name"]):
-        new = str(uuid.uuid5(uuid.NAMESPACE_URL, f"{name}/{item['name']}")).upper()
-        items[new] = item
-        if manifest["rootModelIdentifier"] == old:
-            manifest["rootModelIdentifier"] = new
-    manifest["itemInfoEntries"] = items
-    file.write_text(json.dumps(manifest, indent=4, sort_keys=True) + "\n")
-    for file in path.glob("Data/*/model.mlmodel"):
-        model = Model_pb2.Model.FromString(file.read_bytes())
-        file.write_bytes(model.SerializeToString(deterministic=True))
-    for weights in path.glob("Data/*/weights"):
-        if not any(weights.iterdir()):
-            (weights / ".gitkeep").touch()
+    settle(path, name)
 
 
 def numbers(array):
