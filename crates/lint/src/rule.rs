@@ -1,6 +1,6 @@
 //! What a rule is.
 
-use crate::Subject;
+use crate::{Fix, Subject};
 use anemone_mil::OpId;
 use std::fmt;
 
@@ -65,6 +65,8 @@ pub struct Rule {
     pub help: &'static str,
     /// Its page, in Markdown.
     pub page: &'static str,
+    /// What mends its findings.
+    pub fix: Fix,
     /// Finds every place that breaks it.
     pub find: fn(&Subject<'_>) -> Vec<Hit>,
 }

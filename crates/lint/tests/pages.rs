@@ -1,29 +1,16 @@
 //! Every rule's page: its bad example breaks the rule, its good one does not.
 
+mod common;
+
 use anemone_ane::{Device, Fact, Units, plan};
 use anemone_lint::{Finding, Rule, Severity, Subject, check, rules};
 use anemone_mil::interface::{ArrayFeature, Feature, FeatureKind, Flexibility};
 use anemone_mil::{Level, Program, text, verify};
+use common::blocks;
 use std::sync::Arc;
 
 const HEADINGS: [&str; 7] =
     ["What it finds", "Why it matters", "Example", "Use instead", "Evidence", "Fix", "When to ignore"];
-
-/// The MIL blocks of a page: first word of their info string, device, program.
-fn blocks(page: &str) -> Vec<(String, Arc<Device>, String)> {
-    let mut found = Vec::new();
-    for part in page.split("```mil ").skip(1) {
-        let (info, rest) = part.split_once('\n').expect("an info string");
-        let (text, _) = rest.split_once("```").expect("the end of the block");
-        let option = |name: &str| info.split(' ').find_map(|w| w.strip_prefix(name));
-        let mut device = Device::named(option("device=").unwrap_or("m4")).expect("a known device");
-        if let Some(os) = option("os=") {
-            device = Arc::new(device.on(os.parse().expect("a system")));
-        }
-        found.push((info.split(' ').next().unwrap_or_default().to_owned(), device, text.to_owned()));
-    }
-    found
-}
 
 fn findings(program: &Program, device: &Arc<Device>) -> Vec<Finding> {
     let verified = verify(program, Level::Imported).unwrap_or_else(|e| panic!("{e}"));

@@ -1,7 +1,7 @@
 //! Drives a rewrite over a function until nothing moves.
 
 use crate::editor::Editor;
-use crate::{Index, Miss, OpRef, Rewrite};
+use crate::{Index, Miss, OpRef, Patch};
 use anemone_mil::{Function, Name, OpId};
 use std::collections::VecDeque;
 
@@ -10,12 +10,15 @@ const PATCHES_PER_OP: usize = 8;
 
 /// Tries a rewrite on every op, and again near every place where it applied, until it applies nowhere; returns how
 /// often it did.
-pub fn drive(function: &mut Function, rewrite: Rewrite, pass: &'static str) -> usize {
+pub fn drive<R>(function: &mut Function, rewrite: R, pass: &'static str) -> usize
+where
+    R: for<'a> Fn(OpRef<'a>) -> Result<Patch, Miss>,
+{
     let mut fuel = PATCHES_PER_OP.saturating_mul(function.op_count() + 1);
     let mut editor = Editor::new(function, pass);
     let mut applied = 0;
     loop {
-        let round = sweep(&mut editor, rewrite, &mut fuel);
+        let round = sweep(&mut editor, &rewrite, &mut fuel);
         applied += round;
         if round == 0 || fuel == 0 {
             break;
@@ -26,7 +29,10 @@ pub fn drive(function: &mut Function, rewrite: Rewrite, pass: &'static str) -> u
 }
 
 /// Looks at every op once, and again at those near an edit.
-fn sweep(editor: &mut Editor<'_>, rewrite: Rewrite, fuel: &mut usize) -> usize {
+fn sweep<R>(editor: &mut Editor<'_>, rewrite: &R, fuel: &mut usize) -> usize
+where
+    R: for<'a> Fn(OpRef<'a>) -> Result<Patch, Miss>,
+{
     let mut queue: VecDeque<OpId> = editor.function.walk().into_iter().map(|(_, id)| id).collect();
     let mut queued = vec![true; editor.function.op_count()];
     let mut applied = 0;
@@ -50,7 +56,10 @@ fn sweep(editor: &mut Editor<'_>, rewrite: Rewrite, fuel: &mut usize) -> usize {
 }
 
 /// Why a rewrite does not apply to the ops that it looks at: name of the op and reason, in program order.
-pub fn misses(function: &Function, rewrite: Rewrite) -> Vec<(Name, String)> {
+pub fn misses<R>(function: &Function, rewrite: R) -> Vec<(Name, String)>
+where
+    R: for<'a> Fn(OpRef<'a>) -> Result<Patch, Miss>,
+{
     let index = Index::of(function);
     let look = |(_, id)| {
         let op = OpRef { function, index: &index, id };

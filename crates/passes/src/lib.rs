@@ -10,6 +10,7 @@
 pub mod canonical;
 mod drive;
 mod editor;
+pub mod engine;
 mod index;
 pub mod legal;
 mod op_ref;
@@ -17,7 +18,8 @@ mod patch;
 pub mod pipeline;
 
 pub use drive::{drive, misses};
+pub use engine::Limits;
 pub use index::Index;
 pub use op_ref::OpRef;
 pub use patch::{Miss, NewOp, Patch, Ref, Rewrite};
-pub use pipeline::{Exactness, Pass, Report, Run, canonicalize, legalize, run};
+pub use pipeline::{Exactness, Pass, Report, Run, canonicalize, clean, legalize, run};

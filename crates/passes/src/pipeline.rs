@@ -7,6 +7,7 @@ use crate::canonical::{
     merge_casts, merge_duplicates, merge_pads, merge_reshapes, merge_transposes, remove_broadcasts,
     remove_noops, remove_transposes, replace_division, split_gather,
 };
+use crate::engine::{ENGINE, Limited, Limits};
 use crate::legal::lower_precision;
 use crate::{Rewrite, drive};
 use anemone_mil::{DType, FoldLimits, Function, fold_constants};
@@ -31,6 +32,8 @@ pub enum Run {
     Rewrite(Rewrite),
     /// A step over the whole function; returns how many ops it changed.
     Whole(fn(&mut Function) -> usize),
+    /// A rewrite that keeps the limits of a device, driven until nothing moves.
+    Limited(Limited),
 }
 
 /// How far a pass may move results.
@@ -116,6 +119,24 @@ pub static HALF: &[Pass] = &[
     exact("merge_casts", Run::Rewrite(merge_casts::rewrite), &[lower_precision::NAME]),
 ];
 
+/// What is left to do after a rewrite of [`ENGINE`], none of which moves a result; run again until nothing changes.
+pub static CLEAN: &[&str] = &[
+    "fold_constants",
+    "remove_noops",
+    "merge_duplicates",
+    "merge_transposes",
+    "remove_transposes",
+    "merge_reshapes",
+    "merge_pads",
+    "remove_dead",
+];
+
+/// Cleans up after a rewrite of [`ENGINE`]: only with passes that move no result.
+pub fn clean(function: &mut Function) -> Report {
+    let passes: Vec<Pass> = CLEAN.iter().filter_map(|name| pass(name).copied()).collect();
+    settle(function, &passes)
+}
+
 fn fold(function: &mut Function) -> usize {
     fold_constants(function, FoldLimits { constexpr: false, max_elements: FOLD_LIMIT })
 }
@@ -160,6 +181,7 @@ pub fn run(function: &mut Function, passes: &[Pass]) -> Report {
         let changed = match pass.run {
             Run::Rewrite(rewrite) => drive(function, rewrite, pass.name),
             Run::Whole(step) => step(function),
+            Run::Limited(rewrite) => drive(function, |op| rewrite(op, &Limits::default()), pass.name),
         };
         if changed > 0 {
             add(&mut report, vec![(pass.name, changed)]);
@@ -170,12 +192,19 @@ pub fn run(function: &mut Function, passes: &[Pass]) -> Report {
 
 /// The pass of that name.
 pub fn pass(name: &str) -> Option<&'static Pass> {
-    CANONICAL.iter().chain(HALF).find(|p| p.name == name)
+    CANONICAL.iter().chain(HALF).chain(ENGINE).find(|p| p.name == name)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn cleaning_up_moves_no_result() {
+        for name in CLEAN {
+            assert_eq!(pass(name).map(|p| p.exactness), Some(Exactness::Identical), "{name}");
+        }
+    }
 
     #[test]
     fn every_pass_comes_after_those_it_needs() {

@@ -2,10 +2,22 @@
 
 use anemone_mil::{Function, Program};
 use anemone_passes::pipeline::{Pass, Run, pass};
-use anemone_passes::{Exactness, misses, run};
+use anemone_passes::{Exactness, Limits, drive, misses, run};
 use anemone_testkit::filetest::{Outcome, Suite};
 use std::path::Path;
 use std::process::ExitCode;
+
+/// Limits so small that examples stay readable.
+const SMALL: Limits = Limits {
+    extent: 16,
+    extent_nc: 16,
+    outputs: 8,
+    conv_width: 3,
+    conv_height: 4,
+    max_pool_width: 3,
+    max_pool_wide: 9,
+    matmul_row_bytes: 32,
+};
 
 fn main() -> ExitCode {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
@@ -16,14 +28,20 @@ fn transform(name: &str, program: &mut Program) -> Option<Outcome> {
     let pass = pass(name)?;
     let mut outcome = Outcome { exact: pass.exactness == Exactness::Identical, ..Outcome::default() };
     for function in &mut program.functions {
-        let report = run(function, std::slice::from_ref(pass));
-        outcome.changed += report.iter().map(|(_, n)| n).sum::<usize>();
+        outcome.changed += match pass.run {
+            Run::Limited(rewrite) => drive(function, |op| rewrite(op, &SMALL), pass.name),
+            _ => run(function, std::slice::from_ref(pass)).iter().map(|(_, n)| n).sum(),
+        };
         outcome.misses.extend(reasons(pass, function));
     }
     Some(outcome)
 }
 
 fn reasons(pass: &Pass, function: &Function) -> Vec<(String, String)> {
-    let Run::Rewrite(rewrite) = pass.run else { return Vec::new() };
-    misses(function, rewrite).into_iter().map(|(op, why)| (op.to_string(), why)).collect()
+    let found = match pass.run {
+        Run::Rewrite(rewrite) => misses(function, rewrite),
+        Run::Limited(rewrite) => misses(function, |op| rewrite(op, &SMALL)),
+        Run::Whole(_) => Vec::new(),
+    };
+    found.into_iter().map(|(op, why)| (op.to_string(), why)).collect()
 }

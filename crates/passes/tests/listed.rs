@@ -1,5 +1,6 @@
 //! The page of passes lists the pipelines as they are.
 
+use anemone_passes::engine::ENGINE;
 use anemone_passes::pipeline::{CANONICAL, Exactness, HALF, Pass};
 use std::path::Path;
 
@@ -13,6 +14,7 @@ fn the_page_lists_every_pass_in_order() {
     };
     let listed: Vec<(String, String)> = page.lines().filter_map(row).collect();
     let exactness = |p: &Pass| if p.exactness == Exactness::Identical { "exact" } else { "rounding" };
-    let passes = CANONICAL.iter().chain(HALF).map(|p| (p.name.to_owned(), exactness(p).to_owned()));
+    let passes =
+        CANONICAL.iter().chain(HALF).chain(ENGINE).map(|p| (p.name.to_owned(), exactness(p).to_owned()));
     assert_eq!(listed, passes.collect::<Vec<_>>());
 }

@@ -1,5 +1,6 @@
 //! Ops that the ANE refuses, or takes with a catch: rules that repeat what the plan's facts say.
 
+use crate::fix::Fix;
 use crate::rule::{Hit, Rule, Severity};
 use crate::subject::Subject;
 use anemone_ane::OpPlan;
@@ -29,12 +30,17 @@ const RECURRENT_OPS: [&str; 3] = ["lstm", "gru", "rnn"];
 const SCATTERS: [&str; 3] = ["scatter", "scatter_nd", "scatter_along_axis"];
 const ARGS: [&str; 3] = ["reduce_argmax", "reduce_argmin", "argsort"];
 
+/// How far a sum of partial results is from the whole.
+pub(super) const SPLIT_BOUND: &str =
+    "one more rounding per part: 2^-11 in fp16 of the largest partial sum, for each part and each addition";
+
 pub(super) static CONV_KERNEL: Rule = Rule {
     name: "conv-kernel",
     severity: Severity::Warning,
     facts: &["ane-conv-width", "ane-conv-height"],
     help: "split the kernel into narrower ones whose results are added, or use a pool for large averages",
     page: include_str!("../../../../docs/rules/conv-kernel.md"),
+    fix: Fix::rounding(SPLIT_BOUND, |p, case| case.at_hits(p, "split_kernel")),
     find: |s| spoken(s, &["ane-conv-width", "ane-conv-height"], &[]),
 };
 
@@ -44,6 +50,7 @@ pub(super) static CONV_16X16: Rule = Rule {
     facts: &["ane-conv-16x16", "ane-conv-patch"],
     help: "cut patches by a reshape and transpose and multiply them as a 1 x 1 convolution",
     page: include_str!("../../../../docs/rules/conv-16x16.md"),
+    fix: Fix::rounding(SPLIT_BOUND, |p, case| case.at_hits(p, "split_kernel")).always(),
     find: |s| {
         let hits = spoken(s, &["ane-conv-16x16"], &[]);
         let text = "a 16 x 16 kernel is taken after minutes of compiling and gigabytes of memory";
@@ -57,6 +64,7 @@ pub(super) static MAX_POOL: Rule = Rule {
     facts: &["ane-max-pool-width"],
     help: "pool twice with smaller kernels: 9 wide is 5 wide, and 5 wide again with stride 1",
     page: include_str!("../../../../docs/rules/max-pool-width.md"),
+    fix: Fix::identical(|p, case| case.at_hits(p, "split_pool")),
     find: |s| spoken(s, &["ane-max-pool-width"], &[]),
 };
 
@@ -66,6 +74,7 @@ pub(super) static MATMUL_INNER: Rule = Rule {
     facts: &["ane-matmul-inner", "ane-matmul-inner-16k"],
     help: "split the inner dim and add the partial products",
     page: include_str!("../../../../docs/rules/matmul-inner.md"),
+    fix: Fix::Manual,
     find: |s| spoken(s, &["ane-matmul-inner", "ane-matmul-inner-16k"], &[]),
 };
 
@@ -75,6 +84,7 @@ pub(super) static RECURRENT: Rule = Rule {
     facts: &["ane-recurrent"],
     help: "unroll short sequences into linear and elementwise ops, or leave the section to the CPU in a model of its own",
     page: include_str!("../../../../docs/rules/recurrent.md"),
+    fix: Fix::Manual,
     find: |s| kinds(s, &RECURRENT_OPS),
 };
 
@@ -84,6 +94,7 @@ pub(super) static SCATTER: Rule = Rule {
     facts: &["ane-scatter", "ane-rank5-scatter"],
     help: "write caches by concat and slice, or by a mask that selects between old and new",
     page: include_str!("../../../../docs/rules/scatter.md"),
+    fix: Fix::Manual,
     find: |s| kinds(s, &SCATTERS),
 };
 
@@ -93,6 +104,7 @@ pub(super) static GATHER_RUNTIME: Rule = Rule {
     facts: &["ane-gather-indices"],
     help: "move the look-up to the edge of the graph or to the host, and hand the rows in",
     page: include_str!("../../../../docs/rules/gather-runtime.md"),
+    fix: Fix::Manual,
     find: |s| {
         let found =
             s.sites(&["gather"]).filter(|(_, site)| site.values("indices").iter().any(|&v| !s.is_weight(v)));
@@ -106,6 +118,7 @@ pub(super) static GATHER_ND: Rule = Rule {
     facts: &["ane-gather-wrong", "ane-gather-indices"],
     help: "use slices or a product with a one-hot matrix, and compare the outputs on the device",
     page: include_str!("../../../../docs/rules/gather-nd.md"),
+    fix: Fix::Manual,
     find: |s| {
         let found = s.planned().filter(|op| op.kind == "gather_nd");
         found
@@ -120,6 +133,7 @@ pub(super) static SLICE_BEGIN: Rule = Rule {
     facts: &["ane-slice-begin"],
     help: "slice at constant positions, or select by a mask",
     page: include_str!("../../../../docs/rules/slice-begin.md"),
+    fix: Fix::Manual,
     find: |s| spoken(s, &["ane-slice-begin"], &[]),
 };
 
@@ -129,6 +143,7 @@ pub(super) static PAD_VALUE: Rule = Rule {
     facts: &["ane-pad-value"],
     help: "subtract the value, pad with zeros and add it again, or concat constant borders",
     page: include_str!("../../../../docs/rules/pad-value.md"),
+    fix: Fix::Manual,
     find: |s| spoken(s, &["ane-pad-value"], &[]),
 };
 
@@ -138,6 +153,7 @@ pub(super) static INT4_PER_BLOCK: Rule = Rule {
     facts: &["ane-int4-per-block", "weights-palette"],
     help: "use a palette of 16 values (4 bits, hardware look-up), or 8-bit weights with one scale per tensor or channel",
     page: include_str!("../../../../docs/rules/int4-per-block.md"),
+    fix: Fix::Manual,
     find: |s| spoken(s, &["ane-int4-per-block"], &[]),
 };
 
@@ -147,6 +163,7 @@ pub(super) static INT8_PER_BLOCK: Rule = Rule {
     facts: &["ane-w8-per-block", "weights-int8-tensor"],
     help: "use one scale per tensor or per output channel",
     page: include_str!("../../../../docs/rules/int8-per-block.md"),
+    fix: Fix::Manual,
     find: |s| {
         let blocked = |site: &anemone_mil::ops::Site<'_>| {
             let (data, scale) = (site.tensor("data").ok()?, site.tensor("scale").ok()?);
@@ -165,6 +182,7 @@ pub(super) static VECTOR_PALETTE: Rule = Rule {
     facts: &["ane-vector-palette"],
     help: "use a palette of single values",
     page: include_str!("../../../../docs/rules/vector-palette.md"),
+    fix: Fix::Manual,
     find: |s| spoken(s, &["ane-vector-palette"], &[]),
 };
 
@@ -174,6 +192,7 @@ pub(super) static UNSUPPORTED_OP: Rule = Rule {
     facts: &["ane-refused", "ane-refused-h17s"],
     help: "express it with ops that the ANE takes, or move it to the edge of the graph",
     page: include_str!("../../../../docs/rules/unsupported-op.md"),
+    fix: Fix::Manual,
     find: |s| {
         let own = |op: &str| [&RECURRENT_OPS[..], &SCATTERS, &ARGS].iter().any(|l| l.contains(&op));
         let mut hits = spoken(s, &["ane-refused", "ane-refused-h17s"], &[]);

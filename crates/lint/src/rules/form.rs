@@ -1,9 +1,12 @@
 //! Forms that the ANE takes, but not well.
 
+use super::eligible::SPLIT_BOUND;
+use crate::fix::Fix;
 use crate::rule::{Hit, Rule, Severity};
 use crate::subject::Subject;
 use anemone_ane::{Answer, Unit};
 use anemone_mil::Dim;
+use anemone_passes::Limits;
 
 pub(super) static CONV_RUNTIME_WEIGHTS: Rule = Rule {
     name: "conv-runtime-weights",
@@ -11,6 +14,7 @@ pub(super) static CONV_RUNTIME_WEIGHTS: Rule = Rule {
     facts: &["ane-runtime-weights"],
     help: "use matmul for products of two computed tensors",
     page: include_str!("../../../../docs/rules/conv-runtime-weights.md"),
+    fix: Fix::Manual,
     find: |s| {
         let computed = s
             .sites(&["conv", "conv_transpose"])
@@ -22,6 +26,9 @@ pub(super) static CONV_RUNTIME_WEIGHTS: Rule = Rule {
             .collect()
     },
 };
+
+/// Widest kernel that the compiler takes as it is.
+const NARROW: usize = 8;
 
 /// Width of the kernel of a convolution.
 fn width(site: &anemone_mil::ops::Site<'_>) -> Option<usize> {
@@ -35,9 +42,13 @@ pub(super) static CONV_WIDE_KERNEL: Rule = Rule {
     facts: &["ane-conv-wide-slow"],
     help: "prefer two narrower kernels",
     page: include_str!("../../../../docs/rules/conv-wide-kernel.md"),
+    fix: Fix::rounding(SPLIT_BOUND, |p, case| {
+        let limits = Limits { conv_width: NARROW, ..case.limits() };
+        case.with(p, "split_kernel", limits, |id| case.hits.contains(&id))
+    }),
     find: |s| {
         let found = s.sites(&["conv"]).filter_map(|(id, site)| Some((id, width(&site)?)));
-        let wide = found.filter(|(_, w)| (9..=s.device().limits.conv_width).contains(w));
+        let wide = found.filter(|(_, w)| (NARROW + 1..=s.device().limits.conv_width).contains(w));
         wide.map(|(id, w)| {
             Hit::at(id, format!("a kernel {w} wide is rewritten by the compiler and bound by its weights"))
         })
@@ -51,6 +62,7 @@ pub(super) static DILATED_CONV: Rule = Rule {
     facts: &["ane-conv-variants"],
     help: "plan for the oldest chip that matters, and check a trace of it",
     page: include_str!("../../../../docs/rules/dilated-conv.md"),
+    fix: Fix::Manual,
     find: |s| {
         if s.device().generation().is_none_or(|g| g >= 16) {
             return Vec::new();
@@ -73,6 +85,7 @@ pub(super) static CROSSINGS: Rule = Rule {
     facts: &["planner-crossings", "one-op-sinks", "network-fallback"],
     help: "rewrite or move the ops between ANE segments; each change of unit counts 0.125 ms, and entering as much again",
     page: include_str!("../../../../docs/rules/crossings.md"),
+    fix: Fix::Manual,
     find: |s| {
         if s.plan.crossings < MANY_CROSSINGS {
             return Vec::new();
@@ -95,6 +108,7 @@ pub(super) static EMBEDDING: Rule = Rule {
     facts: &["ane-embedding"],
     help: "look the rows up on the host and hand the embeddings in",
     page: include_str!("../../../../docs/rules/embedding-table.md"),
+    fix: Fix::Manual,
     find: |s| {
         let mut hits = Vec::new();
         for (id, site) in s.sites(&["gather"]) {
@@ -114,6 +128,7 @@ pub(super) static WIDE_PROJECTION: Rule = Rule {
     facts: &["ane-lm-head", "ane-extent-16k"],
     help: "split the projection into parts of at most 16384 outputs, which older chips take, too",
     page: include_str!("../../../../docs/rules/wide-projection.md"),
+    fix: Fix::Manual,
     find: |s| {
         let mut hits = Vec::new();
         for (id, site) in s.sites(&["linear", "conv"]) {
@@ -133,6 +148,7 @@ pub(super) static LINEAR_NOT_CONV: Rule = Rule {
     facts: &["conv-projections", "linear-slower", "layout-nchw"],
     help: "write projections as 1 x 1 convolutions on [1, C, 1, S]",
     page: include_str!("../../../../docs/rules/linear-not-conv.md"),
+    fix: Fix::identical(|p, case| case.everywhere(p, "linear_to_conv")),
     find: |s| {
         let linear: Vec<_> = s.planned().filter(|op| op.kind == "linear").collect();
         let share: f64 = linear.iter().filter_map(|op| op.cost_share).sum();
@@ -155,6 +171,7 @@ pub(super) static LONG_ATTENTION: Rule = Rule {
     facts: &["ane-score-matrix", "ane-attention-window"],
     help: "attend in windows of 256 or 512 queries, one head at a time",
     page: include_str!("../../../../docs/rules/long-attention.md"),
+    fix: Fix::Manual,
     find: long_attention,
 };
 
@@ -185,6 +202,7 @@ pub(super) static SDPA_MASK: Rule = Rule {
     facts: &["ane-sdpa-mask"],
     help: "add the mask to the scores before a softmax of your own, and compare the outputs on the device",
     page: include_str!("../../../../docs/rules/sdpa-mask.md"),
+    fix: Fix::Manual,
     find: |s| {
         let masked = s.sites(&["scaled_dot_product_attention"]).filter(|(_, site)| site.has("attn_mask"));
         masked
@@ -199,6 +217,7 @@ pub(super) static TOPK: Rule = Rule {
     facts: &["ane-topk", "ane-topk-cost"],
     help: "return the scores and select on the host",
     page: include_str!("../../../../docs/rules/topk.md"),
+    fix: Fix::Manual,
     find: |s| {
         let taken = s.sites(&["topk"]).filter(|(_, site)| {
             anemone_ane::eligibility::verdict(site, s.device(), Unit::Ane).answer == Answer::Yes

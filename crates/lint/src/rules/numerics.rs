@@ -1,6 +1,7 @@
 //! Types and values.
 
 use super::eligible::spoken;
+use crate::fix::Fix;
 use crate::rule::{Hit, Rule, Severity};
 use crate::subject::Subject;
 use anemone_mil::{Const, DType, Dim};
@@ -11,6 +12,7 @@ pub(super) static INT32_ISLAND: Rule = Rule {
     facts: &["ane-int32", "ane-int32-tail"],
     help: "keep integers at the edge of the graph, or compute in fp16 where the values are exact (up to 2048)",
     page: include_str!("../../../../docs/rules/int32-island.md"),
+    fix: Fix::Manual,
     find: |s| {
         let mut hits = spoken(s, &["ane-int32"], &["ane-refused", "ane-refused-h17s"]);
         hits.retain(|h| h.op.is_some_and(|id| s.function.op(id).kind.name() != "gather"));
@@ -24,6 +26,7 @@ pub(super) static FP32_OP: Rule = Rule {
     facts: &["ane-fp32"],
     help: "convert with `--precision fp16`, or cast around the few ops that need fp32",
     page: include_str!("../../../../docs/rules/fp32-op.md"),
+    fix: Fix::Manual,
     find: |s| spoken(s, &["ane-fp32"], &["ane-refused", "ane-refused-h17s"]),
 };
 
@@ -33,6 +36,7 @@ pub(super) static ARG_OUTPUT: Rule = Rule {
     facts: &["ane-int32", "ane-refused"],
     help: "return the scores and take the argmax on the host",
     page: include_str!("../../../../docs/rules/arg-output.md"),
+    fix: Fix::Manual,
     find: |s| {
         let found =
             s.planned().filter(|op| matches!(&*op.kind, "reduce_argmax" | "reduce_argmin" | "argsort"));
@@ -64,6 +68,7 @@ pub(super) static FP16_CONSTANT: Rule = Rule {
     facts: &["fp16-sums", "ane-sdpa-mask"],
     help: "mask with a value such as -1e4, of which a few still add up to something finite",
     page: include_str!("../../../../docs/rules/fp16-constant.md"),
+    fix: Fix::Manual,
     find: |s| {
         let mut hits = Vec::new();
         for (id, op) in s.ops().filter(|(_, op)| MASKED.contains(&op.kind.name())) {
@@ -89,6 +94,7 @@ pub(super) static LONG_REDUCTION: Rule = Rule {
     facts: &["fp16-sums"],
     help: "scale before summing, or sum in two steps with a mean each",
     page: include_str!("../../../../docs/rules/long-reduction.md"),
+    fix: Fix::Manual,
     find: long_reduction,
 };
 

@@ -1,6 +1,7 @@
 //! Shapes.
 
 use super::eligible::spoken;
+use crate::fix::Fix;
 use crate::rule::{Hit, Rule, Severity};
 use anemone_mil::interface::{Feature, FeatureKind, Flexibility};
 use anemone_mil::{Dim, Type};
@@ -11,6 +12,7 @@ pub(super) static AXIS_TOO_LONG: Rule = Rule {
     facts: &["ane-extent", "ane-extent-16k", "ane-lm-head"],
     help: "split the axis into parts below the limit, and concat or hand out the parts",
     page: include_str!("../../../../docs/rules/axis-too-long.md"),
+    fix: Fix::Manual,
     find: |s| spoken(s, &["ane-extent", "ane-extent-16k"], &["ane-int32", "ane-fp32"]),
 };
 
@@ -20,6 +22,7 @@ pub(super) static RANK: Rule = Rule {
     facts: &["ane-rank"],
     help: "merge axes that always move together",
     page: include_str!("../../../../docs/rules/rank-over-five.md"),
+    fix: Fix::Manual,
     find: |s| spoken(s, &["ane-rank"], &["ane-int32", "ane-fp32"]),
 };
 
@@ -29,6 +32,7 @@ pub(super) static DYNAMIC_SHAPE: Rule = Rule {
     facts: &["ane-dynamic-shape", "ane-range-state"],
     help: "fix the shapes of inputs (`--input name:1x3x224x224`), or make one function per shape",
     page: include_str!("../../../../docs/rules/dynamic-shape.md"),
+    fix: Fix::Manual,
     find: |s| {
         let open = |v| s.tensor(v).is_some_and(|t| t.known_shape().is_none());
         let inputs: Vec<&str> =
@@ -54,6 +58,7 @@ pub(super) static ENUMERATED_SHAPES: Rule = Rule {
     facts: &["ane-enumerated"],
     help: "make one function per shape, each with fixed shapes",
     page: include_str!("../../../../docs/rules/enumerated-shapes.md"),
+    fix: Fix::Manual,
     find: |s| {
         let Some(interface) = s.program.interface.function(&s.function.name) else { return Vec::new() };
         let shapes = |kind: &FeatureKind| match kind {
@@ -80,6 +85,7 @@ pub(super) static STATE_WIDTH: Rule = Rule {
     facts: &["ane-state-width"],
     help: "pad the last dim of the state to a multiple of 32",
     page: include_str!("../../../../docs/rules/state-width.md"),
+    fix: Fix::Manual,
     find: |s| {
         let mut hits = Vec::new();
         for &v in &s.function.inputs {

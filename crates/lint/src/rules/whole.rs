@@ -1,6 +1,7 @@
 //! The model as a whole.
 
 use crate::finding::weight_bytes;
+use crate::fix::Fix;
 use crate::rule::{Hit, Rule, Severity};
 use anemone_ane::Unit;
 use anemone_mil::{Opset, Type};
@@ -24,6 +25,7 @@ pub(super) static NEEDS_NEWER_SYSTEM: Rule = Rule {
     facts: &["pkg-mlprogram"],
     help: "convert with an older `--target`, or ask for a newer system",
     page: include_str!("../../../../docs/rules/needs-newer-system.md"),
+    fix: Fix::Manual,
     find: |s| {
         let (needs, Some(os)) = (release(s.function.opset), s.device().os) else { return Vec::new() };
         if needs <= os.generation() {
@@ -39,6 +41,7 @@ pub(super) static NOT_WORTH_IT: Rule = Rule {
     facts: &["planner-fixed-cost", "size-minimum"],
     help: "join it with its neighbours into one model, or leave it on the CPU",
     page: include_str!("../../../../docs/rules/not-worth-it.md"),
+    fix: Fix::Manual,
     find: |s| {
         let ops = &s.plan.ops;
         let taken = ops.iter().filter(|op| op.supported.contains(&Unit::Ane)).count();
@@ -63,6 +66,7 @@ pub(super) static SHARD_SIZE: Rule = Rule {
     facts: &["size-program", "size-250mb", "size-shards"],
     help: "cut the model into shards of a few layers, or compress its weights",
     page: include_str!("../../../../docs/rules/shard-size.md"),
+    fix: Fix::Manual,
     find: |s| {
         let own = s.device().figure("limit_program_mb").and_then(|f| f.value.least()).map(|mb| mb * 1e6);
         let bytes = weight_bytes(s.program);
@@ -91,6 +95,7 @@ pub(super) static STATE_COUNT: Rule = Rule {
     facts: &["ane-state-count", "ane-states"],
     help: "keep the caches of all layers in one state of one shape",
     page: include_str!("../../../../docs/rules/state-count.md"),
+    fix: Fix::Manual,
     find: |s| {
         let mut kinds: Vec<String> = Vec::new();
         for &v in &s.function.inputs {
@@ -116,6 +121,7 @@ pub(super) static UNKNOWN_OP: Rule = Rule {
     facts: &["planner-three-questions"],
     help: "ask a device: nothing is recorded of this op",
     page: include_str!("../../../../docs/rules/unknown-op.md"),
+    fix: Fix::Manual,
     find: |s| {
         let unknown = s.planned().filter(|op| op.estimate.is_none());
         unknown.map(|op| Hit::at(op.id, format!("`{}` is not in the op table", op.kind))).collect()

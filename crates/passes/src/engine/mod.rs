@@ -1,0 +1,67 @@
+//! Rewrites that make programs fit for the Neural Engine: one spelling for another that it takes, or takes faster.
+//!
+//! They are no part of a conversion: which of them a program needs is for those to say who know the device. What
+//! differs from device to device comes in as [`Limits`].
+
+mod filters;
+pub mod linear_to_conv;
+pub mod split_kernel;
+pub mod split_pool;
+
+use crate::pipeline::{Exactness, Pass, Run};
+use crate::{Miss, OpRef, Patch};
+
+/// The largest things that a device takes, and the sizes that it likes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Extent of height, width and depth, in elements.
+    pub extent: usize,
+    /// Extent of batch and channels, in elements.
+    pub extent_nc: usize,
+    /// Outputs of one projection.
+    pub outputs: usize,
+    /// Width of a convolution kernel.
+    pub conv_width: usize,
+    /// Height of a convolution kernel.
+    pub conv_height: usize,
+    /// Width of a max pool kernel.
+    pub max_pool_width: usize,
+    /// The one max pool kernel width that is taken beyond `max_pool_width`.
+    pub max_pool_wide: usize,
+    /// Bytes of one row along the inner dim of a matrix product.
+    pub matmul_row_bytes: usize,
+}
+
+/// Those of H16, for callers that know no device.
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            extent: 65536,
+            extent_nc: 65536,
+            outputs: 16384,
+            conv_width: 15,
+            conv_height: 31,
+            max_pool_width: 8,
+            max_pool_wide: 32,
+            matmul_row_bytes: 65536,
+        }
+    }
+}
+
+/// Looks at one op and answers with a patch that keeps the limits, or says why not; it changes nothing.
+pub type Limited = for<'a> fn(OpRef<'a>, &Limits) -> Result<Patch, Miss>;
+
+const fn exact(name: &'static str, rewrite: Limited) -> Pass {
+    Pass { name, run: Run::Limited(rewrite), exactness: Exactness::Identical, after: &[] }
+}
+
+const fn rounding(name: &'static str, rewrite: Limited) -> Pass {
+    Pass { name, run: Run::Limited(rewrite), exactness: Exactness::Rounding, after: &[] }
+}
+
+/// The rewrites, in order of name; each stands for itself, and is run where it is asked for.
+pub static ENGINE: &[Pass] = &[
+    exact("linear_to_conv", linear_to_conv::rewrite),
+    rounding("split_kernel", split_kernel::rewrite),
+    exact("split_pool", split_pool::rewrite),
+];
