@@ -34,7 +34,10 @@ pub use anemone_model::{DictKey, Feature, Features, Predict};
 pub use anemone_package as package;
 pub use anemone_tensor::{DType, Tensor, num};
 pub use check::{Check, GROWTH_LIMIT, Growth};
-pub use compress::{Compression, compress, decompress, linear_dtype, linear_mode, palette_mode, read_config};
+pub use compress::{
+    CompressOptions, Compression, DeviceWarning, Effect, Layer, SampleOptions, compress, decompress,
+    linear_dtype, linear_mode, palette_mode, read_config,
+};
 pub use convert::{Conversion, ConvertOptions, Stage, convert};
 pub use error::{Error, ErrorKind};
 pub use inspect::{Inspection, inspect};

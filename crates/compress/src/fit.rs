@@ -68,6 +68,11 @@ impl Fit {
         if self.noise == 0.0 { f64::INFINITY } else { 10.0 * (self.signal / self.noise).log10() }
     }
 
+    /// Relative error: `||was - is|| / ||was||`; 0 when nothing changed, infinite when only zeros did.
+    pub fn relative(&self) -> f64 {
+        if self.noise == 0.0 { 0.0 } else { (self.noise / self.signal).sqrt() }
+    }
+
     /// Cosine between both, 1 when both are zero.
     pub fn cosine(&self) -> f64 {
         let norms = (self.signal * self.made).sqrt();

@@ -1,15 +1,36 @@
 //! `compress` and `decompress`.
 
+mod device;
+mod effect;
+mod samples;
 mod settings;
 mod spill;
 
 use crate::{Error, Opened, files, open};
+use anemone_ane::{Device, Units};
 use anemone_compress::{Config, Progress, Report, Work};
 use anemone_mil::{Level, Program};
 use anemone_package::Kept;
+pub use device::DeviceWarning;
+pub use effect::{Effect, Layer};
+pub use samples::SampleOptions;
 pub use settings::{linear_dtype, linear_mode, palette_mode, read_config};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// How to compress a model.
+#[derive(Clone, Debug, Default)]
+pub struct CompressOptions {
+    /// What is done, one after the other; later steps compress what earlier ones left.
+    pub steps: Vec<Config>,
+    /// The first step takes also what was compressed before.
+    pub joint: bool,
+    /// Data to compare the outputs on.
+    pub samples: Option<SampleOptions>,
+    /// Device to warn for, and its units.
+    pub device: Option<(Arc<Device>, Units)>,
+}
 
 /// What a compression did.
 #[derive(Clone, Debug)]
@@ -22,37 +43,62 @@ pub struct Compression {
     pub bytes: (u64, u64),
     /// What became of each weight, for each step in turn.
     pub steps: Vec<Report>,
+    /// The change of the outputs, when there was data.
+    pub effect: Option<Effect>,
+    /// What the device would not do well, when one was named.
+    pub warnings: Vec<DeviceWarning>,
 }
 
-/// Compresses a model's weights in steps and writes a package; later steps compress what earlier ones left, and with
-/// `joint` the first one what was compressed before.
+/// Compresses a model's weights in steps and writes a package.
 ///
 /// `progress` hears which weight comes next and may stop the work; nothing is left behind then.
 ///
 /// # Errors
-/// When the model does not read, the configuration contradicts itself or asks for what the op set does not have, or the
-/// package cannot be written.
+/// When the model does not read, the configuration contradicts itself or asks for what the op set does not have, the data
+/// is none for the model, or the package cannot be written.
 pub fn compress(
     source: &Path,
     output: &Path,
-    steps: &[Config],
-    joint: bool,
+    options: &CompressOptions,
     progress: &mut dyn FnMut(Progress<'_>) -> ControlFlow<()>,
 ) -> Result<Compression, Error> {
-    let Opened { mut program, kept, .. } = open(source)?;
+    let Opened { program, kept, .. } = open(source)?;
     let mut spill = spill::Spill::beside(output)?;
+    let (made, steps) = apply(&program, options, &mut spill, progress).map_err(|e| e.at(source))?;
+    let effect = match &options.samples {
+        Some(samples) => Some(effect::effect(&program, &made, samples).map_err(|e| e.at(source))?),
+        None => None,
+    };
+    let warnings = match &options.device {
+        Some((device, units)) => {
+            device::warnings(&program, &made, device, *units).map_err(|e| e.at(source))?
+        }
+        None => Vec::new(),
+    };
+    write(&made, &kept, source, output)?;
+    let bytes = (files::size_of(source), files::size_of(output));
+    let (source, output) = (source.to_path_buf(), output.to_path_buf());
+    Ok(Compression { source, output, bytes, steps, effect, warnings })
+}
+
+/// The steps of a compression, on a copy of the program.
+fn apply(
+    program: &Program,
+    options: &CompressOptions,
+    spill: &mut spill::Spill,
+    progress: &mut dyn FnMut(Progress<'_>) -> ControlFlow<()>,
+) -> Result<(Program, Vec<Report>), Error> {
+    let mut made = program.clone();
     let mut store =
         |tensor| spill.keep(tensor).map_err(|e| std::io::Error::other(files::describe(&e)).into());
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
     let mut reports = Vec::new();
-    for (i, config) in steps.iter().enumerate() {
+    for (i, config) in options.steps.iter().enumerate() {
         let mut work = Work { workers, store: &mut store, progress: &mut *progress };
-        let report = anemone_compress::compress(&mut program, config, i > 0 || joint, &mut work);
-        reports.push(report.map_err(|e| Error::from_cause(e).at(source))?);
+        let report = anemone_compress::compress(&mut made, config, i > 0 || options.joint, &mut work);
+        reports.push(report.map_err(Error::from_cause)?);
     }
-    write(&program, &kept, source, output)?;
-    let bytes = (files::size_of(source), files::size_of(output));
-    Ok(Compression { source: source.to_path_buf(), output: output.to_path_buf(), bytes, steps: reports })
+    Ok((made, reports))
 }
 
 /// Writes a model with every compressed weight unpacked; returns how many there were.

@@ -1,5 +1,6 @@
 //! Arguments of `compress` and `decompress`.
 
+use anemone::ane::Os;
 use clap::Args as ClapArgs;
 use std::path::PathBuf;
 
@@ -52,6 +53,21 @@ pub(crate) struct CompressArgs {
     /// Compress also what is compressed already, as far as there is a joint form
     #[arg(long)]
     pub joint: bool,
+    /// Compare the outputs on this sample: a .safetensors or .npz file as for run, or several samples stacked in it
+    #[arg(long = "inputs", value_name = "FILE")]
+    pub inputs: Vec<PathBuf>,
+    /// Compare the outputs on random inputs from this seed
+    #[arg(long, value_name = "SEED", conflicts_with = "inputs")]
+    pub random: Option<u64>,
+    /// Random samples
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    pub samples: usize,
+    /// Warn of what this device would not run on its Neural Engine: a chip, a product or a device file
+    #[arg(long)]
+    pub device: Option<String>,
+    /// System of the device, such as ios18 or "macOS 15" [default: the one that was observed]
+    #[arg(long, requires = "device")]
+    pub os: Option<Os>,
     /// Print JSON (schema anemone.compress/1)
     #[arg(long)]
     pub json: bool,

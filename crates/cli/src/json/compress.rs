@@ -15,6 +15,84 @@ pub(crate) struct Compress {
     bytes_before: u64,
     bytes_after: u64,
     steps: Vec<Vec<Weight>>,
+    effect: Option<Effect>,
+    warnings: Vec<Warning>,
+}
+
+/// The change of the outputs on sample data.
+#[derive(Debug, Serialize)]
+struct Effect {
+    samples: usize,
+    random: bool,
+    /// Root of the mean squared relative error of the outputs.
+    loss: f64,
+    outputs: Vec<Change>,
+    layers: Vec<Layer>,
+}
+
+#[derive(Debug, Serialize)]
+struct Change {
+    name: String,
+    relative_error: Option<f64>,
+    snr: Option<f64>,
+    cosine: f64,
+    largest_error: f64,
+}
+
+#[derive(Debug, Serialize)]
+struct Layer {
+    op: String,
+    name: String,
+    /// Largest relative error of the operands.
+    inherited: Option<f64>,
+    relative_error: Option<f64>,
+}
+
+/// Something that the device would not do well.
+#[derive(Debug, Serialize)]
+struct Warning {
+    rule: Option<String>,
+    ops: Vec<String>,
+    message: String,
+    help: String,
+    facts: Vec<String>,
+}
+
+impl Effect {
+    fn of(e: &anemone::Effect) -> Effect {
+        let change = |(name, f): &(String, anemone::schemes::Fit)| Change {
+            name: name.clone(),
+            relative_error: finite(f.relative()),
+            snr: finite(f.snr()),
+            cosine: f.cosine(),
+            largest_error: f.largest,
+        };
+        let layer = |l: &anemone::Layer| Layer {
+            op: l.kind.clone(),
+            name: l.name.clone(),
+            inherited: finite(l.inherited),
+            relative_error: finite(l.fit.relative()),
+        };
+        Effect {
+            samples: e.samples,
+            random: e.random,
+            loss: e.loss(),
+            outputs: e.outputs.iter().map(change).collect(),
+            layers: e.layers.iter().map(layer).collect(),
+        }
+    }
+}
+
+impl Warning {
+    fn of(w: &anemone::DeviceWarning) -> Warning {
+        Warning {
+            rule: w.rule.map(str::to_owned),
+            ops: w.ops.clone(),
+            message: w.message.clone(),
+            help: w.help.to_owned(),
+            facts: w.facts.iter().map(|f| f.id.clone()).collect(),
+        }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -46,6 +124,8 @@ impl Compress {
             bytes_before: c.bytes.0,
             bytes_after: c.bytes.1,
             steps: c.steps.iter().map(|s| s.weights.iter().map(Weight::of).collect()).collect(),
+            effect: c.effect.as_ref().map(Effect::of),
+            warnings: c.warnings.iter().map(Warning::of).collect(),
         }
     }
 }

@@ -5,9 +5,11 @@ use crate::args::{CompressArgs, DecompressArgs};
 use crate::progress::Bar;
 use crate::table::{Table, fit};
 use crate::{Outcome, human, json, style};
+use anemone::ane::Units;
+use anemone::data::Inputs;
 use anemone::schemes::config::{Granularity, Linear, Palette};
 use anemone::schemes::{self, Config, PaletteMode, Pruning, Report, Rule, Scheme};
-use anemone::{Compression, Error};
+use anemone::{CompressOptions, Compression, Effect, Error, SampleOptions};
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,11 +18,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 static STOPPED: AtomicBool = AtomicBool::new(false);
 
 pub(super) fn run(args: &CompressArgs) -> Result<Outcome, Error> {
-    let steps = steps(args)?;
+    let options = options(args)?;
     // Where no handler can be set, Ctrl-C ends the process at once, as it does elsewhere.
     let _ = ctrlc::set_handler(|| STOPPED.store(true, Ordering::Relaxed));
     let mut bar = Bar::new();
-    let result = anemone::compress(&args.model, &args.output, &steps, args.joint, &mut |p| {
+    let result = anemone::compress(&args.model, &args.output, &options, &mut |p| {
         bar.show(p.done.0, p.done.1, p.weight);
         if STOPPED.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
@@ -31,8 +33,21 @@ pub(super) fn run(args: &CompressArgs) -> Result<Outcome, Error> {
     } else {
         print(&report(&compression))?;
         refusals(&compression);
+        warnings(&compression);
     }
     Ok(Outcome::Clean)
+}
+
+fn options(args: &CompressArgs) -> Result<CompressOptions, Error> {
+    let inputs = Inputs { files: args.inputs.clone(), random: args.random, ..Inputs::default() };
+    let asked = !args.inputs.is_empty() || args.random.is_some();
+    let device = args.device.as_deref().map(|name| anemone::target(name, args.os)).transpose()?;
+    Ok(CompressOptions {
+        steps: steps(args)?,
+        joint: args.joint,
+        samples: asked.then_some(SampleOptions { inputs, count: args.samples }),
+        device: device.map(|d| (d, Units::CpuAndNe)),
+    })
 }
 
 pub(super) fn undo(args: &DecompressArgs) -> Result<Outcome, Error> {
@@ -129,6 +144,9 @@ fn report(c: &Compression) -> String {
     for step in &c.steps {
         out.push_str(&weights(step));
     }
+    if let Some(effect) = &c.effect {
+        out.push_str(&changes(effect));
+    }
     out.push_str(&format!("\nNext: anemone run {} --random 1   runs it here\n", c.output.display()));
     out
 }
@@ -166,6 +184,57 @@ fn weights(step: &Report) -> String {
     let more = done.len().saturating_sub(ROWS);
     let more = if more > 0 { format!("  and {more} more, all of them with --json\n") } else { String::new() };
     format!("\n{}{more}", table.render())
+}
+
+/// Layers that a table names.
+const LAYERS: usize = 5;
+
+/// The change of the outputs, and where it comes from.
+fn changes(effect: &Effect) -> String {
+    let kind = if effect.random { "random " } else { "" };
+    let mut table = Table::new(&["output", ">relative error", ">SNR", ">cosine", ">largest error"]);
+    for (name, change) in &effect.outputs {
+        table.row(vec![
+            fit(name, 40),
+            relative(change.relative()),
+            decibel(change.snr()),
+            format!("{:.6}", change.cosine()),
+            human::number(change.largest),
+        ]);
+    }
+    let mut out =
+        format!("\nOn {} {kind}samples, against the model as it was:\n{}", effect.samples, table.render());
+    let worst = effect.worst(LAYERS);
+    if !worst.is_empty() {
+        let mut table = Table::new(&["the error grows at", "op", ">from", ">to"]);
+        for layer in worst {
+            table.row(vec![
+                fit(&layer.name, 48),
+                fit(&layer.kind, 20),
+                relative(layer.inherited),
+                relative(layer.fit.relative()),
+            ]);
+        }
+        out.push_str(&format!("\n{}", table.render()));
+    }
+    out
+}
+
+fn relative(share: f64) -> String {
+    format!("{:.3} %", share * 100.0)
+}
+
+/// What the device would not do well, and the facts behind it.
+fn warnings(c: &Compression) {
+    for w in &c.warnings {
+        let others = if w.ops.len() > 1 { format!(" and {} more", w.ops.len() - 1) } else { String::new() };
+        let rule = w.rule.map_or_else(String::new, |r| format!("[{r}] "));
+        let help = if w.help.is_empty() { String::new() } else { format!("; {}", w.help) };
+        note(&format!("warning: {rule}{:?}{others}: {}{help}", w.ops[0], w.message));
+        for fact in &w.facts {
+            note(&format!("  {}: {}", fact.id, fact.claim));
+        }
+    }
 }
 
 fn decibel(snr: f64) -> String {

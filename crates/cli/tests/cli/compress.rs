@@ -58,3 +58,81 @@ fn what_cannot_be_done_is_said_before_anything_is_written() {
     run(&["--config", "absent.yaml"]).fails(&["absent.yaml", "does not exist"]);
     assert_eq!(list(folder.path()), ["bad.yaml"]);
 }
+
+#[test]
+fn the_change_of_the_outputs_is_told_with_the_layer_where_it_comes_from() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = corpus(PACKAGE);
+    let args = ["compress", source.to_str().unwrap(), "-o", "out.mlpackage", "--palettize", "1"];
+    let more = ["--weight-threshold", "10", "--random", "3", "--samples", "2", "--json"];
+    let report = anemone_in(folder.path(), args.iter().chain(&more)).json("anemone.compress/1");
+    let effect = &report["effect"];
+    assert_eq!((&effect["samples"], &effect["random"]), (&2.into(), &true.into()));
+    let error = effect["outputs"][0]["relative_error"].as_f64().unwrap();
+    assert!(error > 0.001 && effect["loss"].as_f64().unwrap() > 0.001, "{effect}");
+    let layers = effect["layers"].as_array().unwrap();
+    assert!(
+        layers.iter().any(|l| l["op"] == "conv" && l["relative_error"].as_f64() > l["inherited"].as_f64())
+    );
+}
+
+#[test]
+fn samples_come_from_files_one_each_or_stacked_in_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = corpus(PACKAGE);
+    let ramp =
+        |from: usize, count: usize| (from..from + count).map(|i| (i % 17) as f32 - 8.0).collect::<Vec<_>>();
+    let tensor = |shape: &[usize], values: &[f32]| {
+        anemone_formats::safetensors::to_bytes(
+            &[("x".to_owned(), anemone_tensor::Tensor::from_f32s(shape, values).unwrap())],
+            &std::collections::BTreeMap::new(),
+        )
+        .unwrap()
+    };
+    let one = 2 * 4 * 6 * 7;
+    for (name, bytes) in [
+        ("0", tensor(&[2, 4, 6, 7], &ramp(0, one))),
+        ("1", tensor(&[2, 4, 6, 7], &ramp(one, one))),
+        ("both", tensor(&[2, 2, 4, 6, 7], &ramp(0, 2 * one))),
+        ("bad", tensor(&[3, 3], &ramp(0, 9))),
+    ] {
+        fs::write(folder.path().join(format!("{name}.safetensors")), bytes).unwrap();
+    }
+    let run = |files: &[&str]| {
+        let args = ["compress", source.to_str().unwrap(), "-o", "out.mlpackage", "--linear", "int8"];
+        let more = files.iter().flat_map(|f| ["--inputs", f]);
+        let args = args.into_iter().chain(["--weight-threshold", "10", "--json"]).chain(more);
+        anemone_in(folder.path(), args.map(str::to_owned).collect::<Vec<_>>())
+    };
+    let apart = run(&["0.safetensors", "1.safetensors"]).json("anemone.compress/1");
+    let stacked = run(&["both.safetensors"]).json("anemone.compress/1");
+    assert_eq!(apart["effect"], stacked["effect"]);
+    assert_eq!(apart["effect"]["samples"], 2);
+    run(&["bad.safetensors"]).fails(&["[3, 3]"]);
+}
+
+#[test]
+fn what_the_device_leaves_is_warned_of_with_the_fact() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = corpus("packages/constexpr18-lut-6bit.mlpackage");
+    let plain = folder.path().join("plain.mlpackage");
+    anemone(["decompress", source.to_str().unwrap(), "-o", plain.to_str().unwrap()]).report();
+    let run = |flags: &[&str]| {
+        let args = [
+            "compress",
+            "plain.mlpackage",
+            "-o",
+            "out.mlpackage",
+            "--device",
+            "m4",
+            "--weight-threshold",
+            "10",
+        ];
+        anemone_in(folder.path(), args.iter().chain(flags).chain(&["--json"])).json("anemone.compress/1")
+    };
+    assert_eq!(run(&["--palettize", "4"])["warnings"].as_array().map(Vec::len), Some(0));
+    let warned = run(&["--linear", "int4", "--granularity", "per-block", "--block-size", "1"]);
+    let warning = &warned["warnings"][0];
+    assert_eq!(warning["rule"], "int4-per-block", "{warned}");
+    assert_eq!(warning["facts"][0], "F081", "{warned}");
+}
