@@ -194,3 +194,91 @@ coreml_data = (HERE.parent / "mlmodelc/silero-int8.mlmodelc/coremldata.bin").rea
 put("coremldata/Truncated-header.bin", coreml_data[:40])
 put("coremldata/Truncated-description.bin", coreml_data[:200])
 put("coremldata/Truncated-length.bin", coreml_data[:0x4B] + b"\xff" * 8 + coreml_data[0x53:])
+
+
+# Compute plans: JSON and tables whose values are of another type, cut off, or of another kind of file.
+def planned(**changed):
+    op = {"operator": "ios18.conv", "preferred": "ANE", "supported": ["CPU", "ANE"], "cost": 0.5}
+    op.update(changed)
+    return json.dumps({"compute_units": "ALL", "operations": [op]})
+
+
+put("compute_plan/Truncated-json.json", planned()[:60])
+put("compute_plan/Malformed-json.json", planned().replace('"cost":', '"cost"='))
+put("compute_plan/Malformed-deep.json", "[" * 1_000 + "]" * 1_000)
+put("compute_plan/Malformed-unit.json", planned(preferred="TPU"))
+put("compute_plan/Malformed-unit-number.json", planned(preferred=3))
+put("compute_plan/Malformed-supported.json", planned(supported=7))
+put("compute_plan/Malformed-share.json", planned(cost=1.5))
+put("compute_plan/Malformed-share-text.json", planned(cost="half"))
+put("compute_plan/Malformed-mixed.json", '{"operations": [{"operator": "conv", "preferred": "CPU"}, 3]}')
+put("compute_plan/Malformed-estimate.json", planned(estimated_ms={"ane": "fast"}))
+put("compute_plan/Missing-ops.json", '{"operations": []}')
+put("compute_plan/Missing-counts-only.json", '{"ops": 118, "by_count": {"ANE": 118}}')
+put("compute_plan/Missing-steps.json", '{"schema": "anemone.bench/1", "models": [{"package": "a"}]}')
+put("compute_plan/Malformed-time.json",
+    '{"schema": "anemone.bench/1", "models": [{"profile": {"steps": [{"kind": "conv", "time_ms": -1}]}}]}')
+put("compute_plan/Unsupported-schema.json", '{"schema": "anemone.inspect/1", "ops": []}')
+put("compute_plan/Unsupported-prose.txt", "This is a letter to a friend.\nIt holds no plan.\n")
+put("compute_plan/NotUtf8-text.txt", b"conv\t\xff\n")
+put("compute_plan/Truncated-line.jsonl", planned() + "\n" + planned()[:30])
+ROW = "relu\t0\tios18.relu\trelu_0\tCPU\tCPU,ANE\t1.0000\n"
+put("compute_plan/Truncated-row.tsv", ROW + ROW[:30])
+put("compute_plan/Malformed-row-unit.tsv", ROW + ROW.replace("CPU,ANE", "CPU,TPU"))
+put("compute_plan/Malformed-row-index.tsv", ROW + ROW.replace("\t0\t", "\tfirst\t"))
+put("compute_plan/Malformed-row-share.tsv", ROW + ROW.replace("1.0000", "2.5"))
+put("compute_plan/Missing-rows.tsv", ROW.replace("\t0\t", "\tindex\t"))
+HEAD = "DebugName, OpType, SelectedBackend, backend_0, est_time_0, invalid_0\n"
+put("compute_plan/Missing-column.csv", HEAD.replace("est_time_0", "time"))
+put("compute_plan/Truncated-columns.csv", HEAD + 'a, ios17.mul, "bnns"\n')
+put("compute_plan/Malformed-estimate.csv", HEAD + 'a, ios17.mul, "bnns", bnns, fast,\n')
+put("compute_plan/Malformed-backend.csv", HEAD + 'a, ios17.mul, "tpu", bnns, 1,\n')
+put("compute_plan/Malformed-log.txt", "operation ios17.mul, device <MLTPUComputeDevice: 0x1>, cost 4.6%\n")
+put("compute_plan/Truncated-log.txt",
+    "operation ios17.mul, device <MLCPUComputeDevice: 0x1>, cost 4.6%\noperation ios17.add, device <MLCPU")
+
+# analytics.mil: a program with one op, then one part changed.
+MIL = """program(1.3)
+{
+    func main<ios18>(tensor_buffer<fp16, shape=[2], strides=[1], interleave_factors=[1]> x) [Launch_ane_ms = fp64(0x1p-3)] {
+            tensor<fp16, [2]> y = relu(x = x)[SelectedBackend = string("bnns"), milId = uint64(0)];
+        } -> (y);
+}
+"""
+put("analytics_mil/Missing-selection.mil", MIL.replace("SelectedBackend", "Backend"))
+put("analytics_mil/Truncated-statement.mil", MIL[:MIL.index("milId")])
+put("analytics_mil/Truncated-text.mil", MIL[:MIL.index("bnns") + 2])
+put("analytics_mil/Truncated-empty.mil", "")
+put("analytics_mil/Malformed-json.mil", '{"SelectedBackend": 1}')
+put("analytics_mil/Malformed-no-equals.mil", MIL.replace("y = relu", "y relu"))
+put("analytics_mil/Malformed-bracket.mil", MIL.replace("(x = x)", "(x = x]"))
+put("analytics_mil/Malformed-attribute.mil", MIL.replace('string("bnns")', '"bnns"'))
+put("analytics_mil/Malformed-no-function.mil", MIL.replace("func main", "function main"))
+put("analytics_mil/TooDeep-brackets.mil", MIL.replace("(x = x)", "(" * 100 + ")" * 100))
+put("analytics_mil/NotUtf8-name.mil", MIL.encode().replace(b"relu", b"rel\xff"))
+
+# Tables of Instruments: one row, then one part changed.
+XML = """<?xml version="1.0"?>
+<trace-query-result>
+<node><schema name="ane-hw-intervals"><col><mnemonic>start</mnemonic></col><col><mnemonic>duration</mnemonic></col></schema>
+<row><start-time id="1" fmt="0.5 ms">500000</start-time><duration id="2">400000</duration></row>
+<row><start-time>1000000</start-time><duration ref="2"/></row></node>
+</trace-query-result>
+"""
+put("instruments/Truncated-row.xml", XML[:XML.index("</row>")])
+put("instruments/Truncated-tag.xml", XML[:XML.index(' fmt="0.5') + 8])
+put("instruments/Truncated-comment.xml", XML + "<!-- ")
+put("instruments/Malformed-tags.xml", XML.replace("</node>", "</row>"))
+put("instruments/Malformed-time.xml", XML.replace("500000<", "soon<"))
+put("instruments/Malformed-negative.xml", XML.replace(">400000<", ">-400000<"))
+put("instruments/Malformed-attribute.xml", XML.replace('id="1"', "id=1"))
+put("instruments/OutOfBounds-reference.xml", XML.replace('ref="2"', 'ref="9"'))
+put("instruments/Missing-duration.xml", XML.replace('<duration ref="2"/>', "<sentinel/>"))
+put("instruments/Missing-schema.xml", XML[:XML.index("<schema")] + XML[XML.index("<row>"):])
+put("instruments/Missing-table.xml", XML.replace("ane-hw-intervals", "time-sample"))
+put("instruments/Unsupported-toc.xml", '<trace-toc><run number="1"><data><table schema="ane-hw-intervals"/></data></run></trace-toc>')
+put("instruments/Unsupported-page.xml", "<html><body>no trace</body></html>")
+put("instruments/Unsupported-doctype.xml", '<!DOCTYPE x [<!ENTITY a "aaaa">]><x>&a;</x>')
+put("instruments/TooDeep-elements.xml", "<a>" * 100)
+put("instruments/TooLarge-row.xml", XML.replace("<duration id", "<core>1</core>" * 300 + "<duration id", 1))
+put("instruments/NotUtf8-label.xml", XML.encode().replace(b"0.5 ms", b"\xff"))

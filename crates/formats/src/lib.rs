@@ -11,9 +11,12 @@
     clippy::cast_precision_loss
 )]
 
+pub mod analytics_mil;
 pub mod blob;
+pub mod compute_plan;
 pub mod coreml;
 mod error;
+pub mod instruments;
 pub mod manifest;
 pub mod mlmodelc;
 pub mod npy;

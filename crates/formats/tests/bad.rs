@@ -6,7 +6,7 @@ use anemone_formats::manifest::Manifest;
 use anemone_formats::mlmodelc::{CoreMlData, Metadata};
 use anemone_formats::onnx::ModelProto;
 use anemone_formats::safetensors::SafeTensors;
-use anemone_formats::{Bytes, Error, npy};
+use anemone_formats::{Bytes, Error, analytics_mil, compute_plan, instruments, npy};
 use anemone_testkit::corpus;
 
 fn read(reader: &str, bytes: &Bytes) -> Result<(), Error> {
@@ -20,6 +20,9 @@ fn read(reader: &str, bytes: &Bytes) -> Result<(), Error> {
         "npz" => npy::read_npz(bytes).map(drop),
         "metadata" => Metadata::read(bytes).map(drop),
         "coremldata" => CoreMlData::read(bytes).map(drop),
+        "compute_plan" => compute_plan::read(bytes).map(drop),
+        "analytics_mil" => analytics_mil::read(bytes).map(drop),
+        "instruments" => instruments::read(bytes).map(drop),
         other => panic!("no reader for corpus/bad/{other}"),
     }
 }
@@ -41,8 +44,13 @@ fn every_malformed_file_gives_the_error_that_it_is_named_after() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// A short export of Instruments.
+const RECORDING: &[u8] = b"<trace-query-result><node><schema name=\"ane-hw-intervals\"><col><mnemonic>start</mnemonic>\
+    </col></schema><row><start-time id=\"1\" fmt=\"a&amp;b\">5</start-time><duration id=\"2\">7</duration></row>\
+    <row><start-time ref=\"1\"/><duration ref=\"2\"/></row></node></trace-query-result>";
+
 /// A good file for each reader.
-fn good() -> [(&'static str, Bytes); 9] {
+fn good() -> [(&'static str, Bytes); 14] {
     let package = |name: &str| corpus::bytes(&format!("packages/constexpr18-sparse-lut.mlpackage/{name}"));
     let compiled = |name: &str| corpus::bytes(&format!("mlmodelc/silero-int8.mlmodelc/{name}"));
     let tensors = b"\x40\0\0\0\0\0\0\0{\"a\": {\"dtype\": \"F16\", \"shape\": [2], \"data_offsets\": [0, 4]}}   \0\0\0\0";
@@ -56,6 +64,11 @@ fn good() -> [(&'static str, Bytes); 9] {
         ("npz", corpus::bytes("arrays/deflated.npz")),
         ("metadata", compiled("metadata.json")),
         ("coremldata", compiled("coremldata.bin")),
+        ("compute_plan", corpus::bytes("traces/plan-snake.json")),
+        ("compute_plan", corpus::bytes("traces/plan.tsv")),
+        ("compute_plan", corpus::bytes("traces/estimates.csv")),
+        ("analytics_mil", corpus::bytes("traces/analytics/linear.mil")),
+        ("instruments", Bytes::from_static(RECORDING)),
     ]
 }
 
@@ -106,5 +119,18 @@ fn errors_name_format_place_and_cause() {
     assert_eq!(
         error("model/NotUtf8-name.mlmodel"),
         "Core ML model: a string is not UTF-8 (at byte 6, in description.input[0].name)"
+    );
+    assert_eq!(
+        error("compute_plan/Malformed-unit.json"),
+        "compute plan: is \"TPU\", but must be the name of a unit: CPU, GPU or ANE (in operations[0].preferred)"
+    );
+    assert_eq!(
+        error("instruments/OutOfBounds-reference.xml"),
+        "xctrace export: <duration> refers to \"9\", which stands nowhere before it (at byte 321, in row 2 of \
+         ane-hw-intervals)"
+    );
+    assert_eq!(
+        error("analytics_mil/Malformed-no-equals.mil"),
+        "analytics.mil: expected `=`, found \"relu\" (at byte 172, in line 4)"
     );
 }

@@ -38,6 +38,19 @@ const TARGETS: &[Target] = &[
     target_of("safetensors", &[("corpus", ".safetensors")]),
     target_of("npy", &[("corpus", ".npy"), ("corpus", ".npz")]),
     target_of("mlmodelc", &[("corpus", ".mlmodelc")]),
+    target_of(
+        "compute_plan",
+        &[
+            ("corpus/traces", ".json"),
+            ("corpus/traces", ".jsonl"),
+            ("corpus/traces", ".tsv"),
+            ("corpus/traces", ".csv"),
+            ("corpus/traces", ".log"),
+            ("corpus/traces", ".listing"),
+        ],
+    ),
+    target_of("analytics_mil", &[("corpus/traces/analytics", ".mil"), ("corpus/bad/analytics_mil", ".mil")]),
+    target_of("instruments", &[("corpus/traces/instruments", ".xml"), ("corpus/bad/instruments", ".xml")]),
 ];
 
 /// Coverage counters, the table of places, and operands of comparisons: what libFuzzer steers by.
