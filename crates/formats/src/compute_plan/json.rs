@@ -52,7 +52,7 @@ const COST: &[&str] = &[
     "estimated_cost_weight",
     "estimatedCostWeight",
 ];
-const MODEL: &[&str] = &["model", "package", "component", "graph", "id", "model_name", "modelName"];
+const MODEL: &[&str] = &["model", "id", "component", "graph", "package", "model_name", "modelName"];
 const FUNCTION: &[&str] = &["function", "function_name", "functionName"];
 const UNITS: &[&str] = &["compute_units", "computeUnits", "units", "compute_unit"];
 const CHIP: &[&str] = &["chip", "device_chip", "soc"];

@@ -318,7 +318,8 @@ impl<'a> Reader<'a> {
         let (Some(start), Some(duration)) = (start, duration) else {
             return Err(self.xml.wrong(ErrorKind::Missing, "has no start-time or no duration"));
         };
-        let nested = row.words("nesting-level", "metal-nesting-level").parse::<u32>().is_ok_and(|n| n > 0);
+        let level = row.cell("nesting-level", "metal-nesting-level");
+        let nested = level.and_then(|v| v.text.parse::<u32>().ok()).is_some_and(|n| n > 0);
         let state = row.words("state", "gpu-state").to_ascii_lowercase();
         if nested || duration == 0 || matches!(&*state, "idle" | "off" | "inactive") {
             return Ok(None);
