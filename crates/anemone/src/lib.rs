@@ -35,8 +35,9 @@ pub use anemone_package as package;
 pub use anemone_tensor::{DType, Tensor, num};
 pub use check::{Check, GROWTH_LIMIT, Growth};
 pub use compress::{
-    CompressOptions, Compression, DeviceWarning, Effect, Layer, SampleOptions, compress, decompress,
-    linear_dtype, linear_mode, palette_mode, read_config,
+    CompressOptions, Compression, DeviceWarning, Effect, Found, Goal, Layer, Point, SampleOptions,
+    SearchOptions, compress, decompress, linear_dtype, linear_mode, palette_mode, read_config, search,
+    write_config,
 };
 pub use convert::{Conversion, ConvertOptions, Stage, convert};
 pub use error::{Error, ErrorKind};

@@ -14,6 +14,7 @@ mod linear;
 mod palette;
 mod prune;
 mod refusal;
+pub mod search;
 mod select;
 mod threads;
 mod vectors;

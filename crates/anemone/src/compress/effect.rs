@@ -89,33 +89,39 @@ pub(super) fn effect(was: &Program, is: &Program, options: &SampleOptions) -> Re
     let mut inner: HashMap<String, Fit> = HashMap::new();
     for given in &samples {
         let mut kept: HashMap<String, Tensor> = HashMap::new();
-        let wanted = observe(&mut before, given, &mut |name, t| {
+        observe(&mut before, given, &mut |name, t| {
             if t.dtype().is_float() {
                 kept.insert(name.to_owned(), t.clone());
             }
         })?;
-        let found = observe(&mut after, given, &mut |name, t| {
+        observe(&mut after, given, &mut |name, t| {
             if let Some(old) = kept.remove(name).filter(|old| old.shape() == t.shape()) {
                 inner.entry(name.to_owned()).or_default().add(&old.to_f32s(), &t.to_f32s());
             }
         })?;
-        add(&mut outputs, &wanted, &found);
+        // Without a look inside ops are fused, which rounds less: that is what users get.
+        add(&mut outputs, &predict(&mut before, given)?, &predict(&mut after, given)?);
     }
     let layers = was.default_function().map_or_else(Vec::new, |f| layers(f, &inner));
     Ok(Effect { samples: samples.len(), random: options.is_random(), outputs, layers })
 }
 
 /// One prediction on a state of zeros.
-fn observe(
-    session: &mut Session,
-    given: &Features,
-    see: &mut dyn FnMut(&str, &Tensor),
-) -> Result<Features, Error> {
+fn observe(session: &mut Session, given: &Features, see: &mut dyn FnMut(&str, &Tensor)) -> Result<(), Error> {
     if !session.has_states() {
-        return Ok(session.predict_observed(given, see)?);
+        return Ok(session.predict_observed(given, see).map(drop)?);
     }
     let mut state = session.new_state()?;
-    Ok(session.run_observed(given, Some(&mut state), see)?)
+    Ok(session.run_observed(given, Some(&mut state), see).map(drop)?)
+}
+
+/// One prediction on a state of zeros, without a look inside.
+pub(super) fn predict(session: &mut Session, given: &Features) -> Result<Features, Error> {
+    if !session.has_states() {
+        return Ok(session.predict(given)?);
+    }
+    let mut state = session.new_state()?;
+    Ok(session.run(given, Some(&mut state))?)
 }
 
 /// Adds the float outputs of one prediction.

@@ -2,7 +2,9 @@
 
 mod device;
 mod effect;
+mod recipe;
 mod samples;
+mod search;
 mod settings;
 mod spill;
 
@@ -13,7 +15,9 @@ use anemone_mil::{Level, Program};
 use anemone_package::Kept;
 pub use device::DeviceWarning;
 pub use effect::{Effect, Layer};
+pub use recipe::write_config;
 pub use samples::SampleOptions;
+pub use search::{Found, Goal, Point, SearchOptions, search};
 pub use settings::{linear_dtype, linear_mode, palette_mode, read_config};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -62,23 +66,43 @@ pub fn compress(
     options: &CompressOptions,
     progress: &mut dyn FnMut(Progress<'_>) -> ControlFlow<()>,
 ) -> Result<Compression, Error> {
-    let Opened { program, kept, .. } = open(source)?;
+    let opened = open(source)?;
+    let (compression, staging) = finish(&opened, &Task { source, output, options }, progress)?;
+    staging.finish()?;
+    Ok(compression)
+}
+
+/// A compression and the files that it is about.
+struct Task<'a> {
+    source: &'a Path,
+    output: &'a Path,
+    options: &'a CompressOptions,
+}
+
+/// Compresses, looks at the effect, and writes all but the last move to the final place.
+fn finish(
+    opened: &Opened,
+    task: &Task<'_>,
+    progress: &mut dyn FnMut(Progress<'_>) -> ControlFlow<()>,
+) -> Result<(Compression, files::Staging), Error> {
+    let &Task { source, output, options } = task;
+    let program = &opened.program;
     let mut spill = spill::Spill::beside(output)?;
-    let (made, steps) = apply(&program, options, &mut spill, progress).map_err(|e| e.at(source))?;
+    let (made, steps) = apply(program, options, &mut spill, progress).map_err(|e| e.at(source))?;
     let effect = match &options.samples {
-        Some(samples) => Some(effect::effect(&program, &made, samples).map_err(|e| e.at(source))?),
+        Some(samples) => Some(effect::effect(program, &made, samples).map_err(|e| e.at(source))?),
         None => None,
     };
     let warnings = match &options.device {
         Some((device, units)) => {
-            device::warnings(&program, &made, device, *units).map_err(|e| e.at(source))?
+            device::warnings(program, &made, device, *units).map_err(|e| e.at(source))?
         }
         None => Vec::new(),
     };
-    write(&made, &kept, source, output)?;
-    let bytes = (files::size_of(source), files::size_of(output));
+    let staging = write(&made, &opened.kept, source, output)?;
+    let bytes = (files::size_of(source), files::size_of(staging.path()));
     let (source, output) = (source.to_path_buf(), output.to_path_buf());
-    Ok(Compression { source, output, bytes, steps, effect, warnings })
+    Ok((Compression { source, output, bytes, steps, effect, warnings }, staging))
 }
 
 /// The steps of a compression, on a copy of the program.
@@ -112,11 +136,11 @@ pub fn decompress(source: &Path, output: &Path) -> Result<usize, Error> {
         |tensor| spill.keep(tensor).map_err(|e| std::io::Error::other(files::describe(&e)).into());
     let count = anemone_compress::decompress(&mut program, &mut store)
         .map_err(|e| Error::from_cause(e).at(source))?;
-    write(&program, &kept, source, output)?;
+    write(&program, &kept, source, output)?.finish()?;
     Ok(count)
 }
 
-fn write(program: &Program, kept: &Kept, source: &Path, output: &Path) -> Result<(), Error> {
+fn write(program: &Program, kept: &Kept, source: &Path, output: &Path) -> Result<files::Staging, Error> {
     if output.extension().is_none_or(|e| e != "mlpackage") {
         return Err(Error::new("must end in .mlpackage, as Core ML asks").at(output));
     }
@@ -125,5 +149,5 @@ fn write(program: &Program, kept: &Kept, source: &Path, output: &Path) -> Result
     })?;
     let mut staging = files::Staging::new(output)?;
     anemone_package::write(verified, kept, &mut staging).map_err(|e| Error::from_cause(e).at(output))?;
-    staging.finish()
+    Ok(staging)
 }

@@ -1,5 +1,6 @@
 //! Arguments of `compress` and `decompress`.
 
+use anemone::Goal;
 use anemone::ane::Os;
 use clap::Args as ClapArgs;
 use std::path::PathBuf;
@@ -7,7 +8,8 @@ use std::path::PathBuf;
 /// Arguments of `compress`.
 #[derive(Debug, ClapArgs)]
 #[command(group(clap::ArgGroup::new("what").required(true).multiple(true)
-    .args(["linear", "palettize", "prune", "n_m", "config"])))]
+    .args(["linear", "palettize", "prune", "n_m", "config", "budget", "max_loss"])))]
+#[command(group(clap::ArgGroup::new("search").multiple(true).args(["budget", "max_loss"])))]
 pub(crate) struct CompressArgs {
     /// Model: .mlpackage or .mlmodelc
     pub model: PathBuf,
@@ -50,6 +52,21 @@ pub(crate) struct CompressArgs {
     /// A configuration of coremltools (YAML or JSON) instead
     #[arg(long, value_name = "FILE", conflicts_with_all = ["linear", "palettize", "prune", "n_m"])]
     pub config: Option<PathBuf>,
+    /// Choose a scheme for each weight, so that the package has at most this size or its weights so many bits per element
+    /// on average: 1.2GB or 4.3bits; losses are measured on --inputs, or on random inputs
+    #[arg(long, value_name = "SIZE or BITS", value_parser = budget,
+        conflicts_with_all = ["linear", "palettize", "prune", "n_m", "config", "max_loss"])]
+    pub budget: Option<Goal>,
+    /// Choose a scheme for each weight, so that the outputs lose at most this share: 0.5% or 0.005
+    #[arg(long, value_name = "SHARE", value_parser = super::share,
+        conflicts_with_all = ["linear", "palettize", "prune", "n_m", "config"])]
+    pub max_loss: Option<f64>,
+    /// Write what was chosen as a configuration that --config reads
+    #[arg(long, value_name = "FILE", requires = "search")]
+    pub recipe: Option<PathBuf>,
+    /// Draw size and loss of the choices there are (SVG)
+    #[arg(long, value_name = "FILE", requires = "search")]
+    pub plot: Option<PathBuf>,
     /// Compress also what is compressed already, as far as there is a joint form
     #[arg(long)]
     pub joint: bool,
@@ -91,4 +108,36 @@ fn ratio(text: &str) -> Result<(usize, usize), String> {
     let wrong = || format!("must be N:M such as 2:4, but is {text:?}");
     let (n, m) = text.split_once(':').ok_or_else(wrong)?;
     Ok((n.parse().map_err(|_| wrong())?, m.parse().map_err(|_| wrong())?))
+}
+
+/// `1.2GB`, or `4.3bits`.
+fn budget(text: &str) -> Result<Goal, String> {
+    let wrong = || format!("must be a size such as 1.2GB or an average such as 4.3bits, but is {text:?}");
+    let at = text.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(wrong)?;
+    let (number, unit) = text.split_at(at);
+    let number: f64 = number.parse().map_err(|_| wrong())?;
+    let bytes = |unit: f64| Ok(Goal::Bytes((number * unit) as u64));
+    match unit.trim().to_ascii_lowercase().as_str() {
+        "bits" | "bit" => Ok(Goal::Bits(number)),
+        "b" => bytes(1.0),
+        "kb" => bytes(1e3),
+        "mb" => bytes(1e6),
+        "gb" => bytes(1e9),
+        "kib" => bytes(1024.0),
+        "mib" => bytes(1024.0 * 1024.0),
+        "gib" => bytes(1024.0 * 1024.0 * 1024.0),
+        _ => Err(wrong()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn budgets_are_sizes_or_bits() {
+        assert_eq!(budget("1.5GB"), Ok(Goal::Bytes(1_500_000_000)));
+        assert_eq!(budget("4.3bits"), Ok(Goal::Bits(4.3)));
+        assert!(budget("4.3").is_err() && budget("GB").is_err() && budget("3 apples").is_err());
+    }
 }

@@ -17,6 +17,31 @@ pub(crate) struct Compress {
     steps: Vec<Vec<Weight>>,
     effect: Option<Effect>,
     warnings: Vec<Warning>,
+    /// The front of a search, large to small.
+    front: Option<Vec<Point>>,
+}
+
+#[derive(Debug, Serialize)]
+struct Point {
+    bytes: u64,
+    bits_per_element: f64,
+    /// Measured loss of the whole model.
+    loss: Option<f64>,
+    /// Losses of single weights added up.
+    predicted_loss: Option<f64>,
+    chosen: bool,
+}
+
+impl Point {
+    fn of(p: &anemone::Point) -> Point {
+        Point {
+            bytes: p.bytes,
+            bits_per_element: p.bits,
+            loss: finite(p.measured),
+            predicted_loss: finite(p.predicted),
+            chosen: p.chosen,
+        }
+    }
 }
 
 /// The change of the outputs on sample data.
@@ -116,7 +141,7 @@ struct Weight {
 }
 
 impl Compress {
-    pub(crate) fn of(c: &Compression) -> Compress {
+    pub(crate) fn of(c: &Compression, found: Option<&anemone::Found>) -> Compress {
         Compress {
             schema: "anemone.compress/1",
             source: c.source.display().to_string(),
@@ -126,6 +151,7 @@ impl Compress {
             steps: c.steps.iter().map(|s| s.weights.iter().map(Weight::of).collect()).collect(),
             effect: c.effect.as_ref().map(Effect::of),
             warnings: c.warnings.iter().map(Warning::of).collect(),
+            front: found.map(|f| f.front.iter().map(Point::of).collect()),
         }
     }
 }

@@ -1,52 +1,97 @@
 //! `compress` and `decompress`.
 
-use super::{note, print, print_json};
+use super::{front, note, print, print_json};
 use crate::args::{CompressArgs, DecompressArgs};
 use crate::progress::Bar;
 use crate::table::{Table, fit};
 use crate::{Outcome, human, json, style};
-use anemone::ane::Units;
+use anemone::ane::{Device, Units};
 use anemone::data::Inputs;
+use anemone::files::Files;
 use anemone::schemes::config::{Granularity, Linear, Palette};
 use anemone::schemes::{self, Config, PaletteMode, Pruning, Report, Rule, Scheme};
-use anemone::{CompressOptions, Compression, Effect, Error, SampleOptions};
+use anemone::{CompressOptions, Compression, Effect, Error, Found, Goal, SampleOptions, SearchOptions};
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Set by Ctrl-C.
 static STOPPED: AtomicBool = AtomicBool::new(false);
 
 pub(super) fn run(args: &CompressArgs) -> Result<Outcome, Error> {
-    let options = options(args)?;
     // Where no handler can be set, Ctrl-C ends the process at once, as it does elsewhere.
     let _ = ctrlc::set_handler(|| STOPPED.store(true, Ordering::Relaxed));
     let mut bar = Bar::new();
-    let result = anemone::compress(&args.model, &args.output, &options, &mut |p| {
+    let mut hear = |p: schemes::Progress<'_>| {
         bar.show(p.done.0, p.done.1, p.weight);
         if STOPPED.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    });
+    };
+    let result = match goal(args) {
+        Some(goal) => searched(args, goal, &mut hear),
+        None => anemone::compress(&args.model, &args.output, &options(args)?, &mut hear).map(|c| (c, None)),
+    };
     bar.done();
-    let compression = result?;
+    let (compression, found) = result?;
     if args.json {
-        print_json(&json::Compress::of(&compression))?;
+        print_json(&json::Compress::of(&compression, found.as_ref()))?;
     } else {
-        print(&report(&compression))?;
+        print(&report(&compression, found.as_ref()))?;
         refusals(&compression);
         warnings(&compression);
     }
     Ok(Outcome::Clean)
 }
 
-fn options(args: &CompressArgs) -> Result<CompressOptions, Error> {
+fn goal(args: &CompressArgs) -> Option<Goal> {
+    args.budget.or(args.max_loss.map(Goal::Loss))
+}
+
+/// Searches, and writes the recipe and the picture that were asked for.
+fn searched(
+    args: &CompressArgs,
+    goal: Goal,
+    hear: &mut dyn FnMut(schemes::Progress<'_>) -> ControlFlow<()>,
+) -> Result<(Compression, Option<Found>), Error> {
+    let device = device(args)?;
+    if args.inputs.is_empty() {
+        note("no --inputs are given: losses are measured on random inputs, which tell less than real ones");
+    }
+    let options =
+        SearchOptions { goal, samples: samples(args), weight_threshold: args.weight_threshold, device };
+    let found = anemone::search(&args.model, &args.output, &options, hear)?;
+    let mut files = Files::default();
+    if let Some(path) = &args.recipe {
+        let text = anemone::write_config(&found.recipe);
+        files.write(path, |w| w.write_all(text.as_bytes()))?;
+    }
+    if let Some(path) = &args.plot {
+        let picture = front::svg(&args.model.display().to_string(), &found.front);
+        files.write(path, |w| w.write_all(picture.as_bytes()))?;
+    }
+    for path in files.finish()? {
+        note(&format!("wrote {}", path.display()));
+    }
+    Ok((found.compression.clone(), Some(found)))
+}
+
+fn samples(args: &CompressArgs) -> SampleOptions {
     let inputs = Inputs { files: args.inputs.clone(), random: args.random, ..Inputs::default() };
-    let asked = !args.inputs.is_empty() || args.random.is_some();
+    SampleOptions { inputs, count: args.samples }
+}
+
+fn device(args: &CompressArgs) -> Result<Option<(Arc<Device>, Units)>, Error> {
     let device = args.device.as_deref().map(|name| anemone::target(name, args.os)).transpose()?;
+    Ok(device.map(|d| (d, Units::CpuAndNe)))
+}
+
+fn options(args: &CompressArgs) -> Result<CompressOptions, Error> {
+    let asked = !args.inputs.is_empty() || args.random.is_some();
     Ok(CompressOptions {
         steps: steps(args)?,
         joint: args.joint,
-        samples: asked.then_some(SampleOptions { inputs, count: args.samples }),
-        device: device.map(|d| (d, Units::CpuAndNe)),
+        samples: asked.then(|| samples(args)),
+        device: device(args)?,
     })
 }
 
@@ -132,7 +177,7 @@ fn unknown(granularity: &str, allowed: &str) -> Error {
     Error::new(format!("--granularity {granularity}: {allowed}"))
 }
 
-fn report(c: &Compression) -> String {
+fn report(c: &Compression, found: Option<&Found>) -> String {
     let mut out = format!(
         "{} -> {}\n  {} -> {} ({:.0} %)\n",
         style::heading(&c.source.display().to_string()),
@@ -144,6 +189,7 @@ fn report(c: &Compression) -> String {
     for step in &c.steps {
         out.push_str(&weights(step));
     }
+    out.push_str(&found.map_or_else(String::new, front::table));
     if let Some(effect) = &c.effect {
         out.push_str(&changes(effect));
     }
@@ -161,8 +207,8 @@ fn weights(step: &Report) -> String {
         step.weights.iter().filter_map(|w| w.result.as_ref().ok().map(|fit| (w, fit))).collect();
     for (w, fit_of) in done.iter().take(ROWS) {
         table.row(vec![
-            fit(&w.weight, 24),
-            fit(&w.scheme, 30),
+            fit(&w.weight, 22),
+            fit(&w.scheme, 25),
             human::bytes(w.bytes.0),
             human::bytes(w.bytes.1),
             decibel(fit_of.snr()),

@@ -6,6 +6,7 @@ mod compress;
 mod convert;
 mod devices;
 mod facts;
+mod front;
 mod inspect;
 mod overflow;
 mod plan;

@@ -136,3 +136,70 @@ fn what_the_device_leaves_is_warned_of_with_the_fact() {
     assert_eq!(warning["rule"], "int4-per-block", "{warned}");
     assert_eq!(warning["facts"][0], "F081", "{warned}");
 }
+
+/// A folder with a real model of some weights in it: `m.mlpackage`.
+fn with_model() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let source = corpus("models/ppocr-cls.onnx");
+    let args = ["convert", source.to_str().unwrap(), "-o", "m.mlpackage", "--no-check", "--json"];
+    anemone_in(folder.path(), args).json("anemone.convert/1");
+    folder
+}
+
+fn size(path: &std::path::Path) -> u64 {
+    let meta = fs::metadata(path).unwrap();
+    if meta.is_file() {
+        return meta.len();
+    }
+    fs::read_dir(path).unwrap().map(|e| size(&e.unwrap().path())).sum()
+}
+
+#[test]
+fn a_budget_is_kept_and_its_recipe_gives_the_same_bytes() {
+    let folder = with_model();
+    let samples = corpus("models/ppocr-cls.inputs.safetensors");
+    let args = [
+        "compress",
+        "m.mlpackage",
+        "-o",
+        "small.mlpackage",
+        "--budget",
+        "260kB",
+        "--weight-threshold",
+        "8000",
+    ];
+    let more = ["--inputs", samples.to_str().unwrap(), "--recipe", "r.yaml", "--plot", "front.svg", "--json"];
+    let report = anemone_in(folder.path(), args.iter().chain(&more)).json("anemone.compress/1");
+    assert!(size(&folder.path().join("small.mlpackage")) <= 260_000, "{report}");
+    let front = report["front"].as_array().unwrap();
+    assert!(front.iter().filter(|p| p["chosen"] == true).count() == 1 && front.len() > 2, "{report}");
+    let loss = |p: &serde_json::Value| p["loss"].as_f64().unwrap();
+    assert_eq!(loss(&front[0]), 0.0);
+    assert!(fs::read_to_string(folder.path().join("front.svg")).unwrap().ends_with("</svg>\n"));
+    anemone_in(folder.path(), ["compress", "m.mlpackage", "-o", "again.mlpackage", "--config", "r.yaml"])
+        .report();
+    for file in ["Data/com.apple.CoreML/model.mlmodel", "Data/com.apple.CoreML/weights/weight.bin"] {
+        let read = |p: &str| fs::read(folder.path().join(p).join(file)).unwrap();
+        assert!(read("small.mlpackage") == read("again.mlpackage"), "{file} differs");
+    }
+}
+
+#[test]
+fn a_loss_is_kept_and_what_cannot_be_reached_is_said() {
+    let folder = with_model();
+    let samples = corpus("models/ppocr-cls.inputs.safetensors");
+    let run = |goal: [&str; 2]| {
+        let args =
+            ["compress", "m.mlpackage", "-o", "small.mlpackage", "--weight-threshold", "8000", "--json"];
+        let more = ["--inputs", samples.to_str().unwrap()];
+        anemone_in(folder.path(), args.iter().chain(&more).chain(&goal))
+    };
+    run(["--budget", "1kB"]).fails(&["smallest package", "above 1000"]);
+    run(["--budget", "0.5bits"]).fails(&["fewest bits", "0.5"]);
+    run(["--budget", "much"]).fails(&["4.3bits"]);
+    assert_eq!(list(folder.path()), ["m.mlpackage"]);
+    let report = run(["--max-loss", "1%"]).json("anemone.compress/1");
+    let loss = report["effect"]["loss"].as_f64().unwrap();
+    assert!(loss > 0.0 && loss <= 0.01, "{report}");
+    assert!(report["bytes_after"].as_u64() < report["bytes_before"].as_u64());
+}
