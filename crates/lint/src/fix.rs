@@ -125,6 +125,7 @@ impl Case<'_> {
             max_pool_width: own.max_pool_width,
             max_pool_wide: own.max_pool_wide,
             matmul_row_bytes: own.matmul_row_bytes,
+            rank: own.rank,
             ..Limits::default()
         }
     }

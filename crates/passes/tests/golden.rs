@@ -17,6 +17,10 @@ const SMALL: Limits = Limits {
     max_pool_width: 3,
     max_pool_wide: 9,
     matmul_row_bytes: 32,
+    rank: 5,
+    attention: 8,
+    window: 4,
+    sum: 8,
 };
 
 fn main() -> ExitCode {

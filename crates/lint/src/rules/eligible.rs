@@ -34,6 +34,9 @@ const ARGS: [&str; 3] = ["reduce_argmax", "reduce_argmin", "argsort"];
 pub(super) const SPLIT_BOUND: &str =
     "one more rounding per part: 2^-11 in fp16 of the largest partial sum, for each part and each addition";
 
+/// How far rows that a product selects are from those that are looked up.
+const SELECT_BOUND: &str = "nothing, unless a row that is not taken holds an infinite number";
+
 pub(super) static CONV_KERNEL: Rule = Rule {
     name: "conv-kernel",
     severity: Severity::Warning,
@@ -74,7 +77,7 @@ pub(super) static MATMUL_INNER: Rule = Rule {
     facts: &["ane-matmul-inner", "ane-matmul-inner-16k"],
     help: "split the inner dim and add the partial products",
     page: include_str!("../../../../docs/rules/matmul-inner.md"),
-    fix: Fix::Manual,
+    fix: Fix::rounding(SPLIT_BOUND, |p, case| case.at_hits(p, "split_matmul")),
     find: |s| spoken(s, &["ane-matmul-inner", "ane-matmul-inner-16k"], &[]),
 };
 
@@ -94,7 +97,7 @@ pub(super) static SCATTER: Rule = Rule {
     facts: &["ane-scatter", "ane-rank5-scatter"],
     help: "write caches by concat and slice, or by a mask that selects between old and new",
     page: include_str!("../../../../docs/rules/scatter.md"),
-    fix: Fix::Manual,
+    fix: Fix::identical(|p, case| case.at_hits(p, "replace_scatter")),
     find: |s| kinds(s, &SCATTERS),
 };
 
@@ -118,7 +121,10 @@ pub(super) static GATHER_ND: Rule = Rule {
     facts: &["ane-gather-wrong", "ane-gather-indices"],
     help: "use slices or a product with a one-hot matrix, and compare the outputs on the device",
     page: include_str!("../../../../docs/rules/gather-nd.md"),
-    fix: Fix::Manual,
+    fix: Fix::rounding(SELECT_BOUND, |p, case| {
+        case.at_hits(p, "replace_gather_nd") + case.at_hits(p, "select_rows")
+    })
+    .always(),
     find: |s| {
         let found = s.planned().filter(|op| op.kind == "gather_nd");
         found
@@ -133,7 +139,7 @@ pub(super) static SLICE_BEGIN: Rule = Rule {
     facts: &["ane-slice-begin"],
     help: "slice at constant positions, or select by a mask",
     page: include_str!("../../../../docs/rules/slice-begin.md"),
-    fix: Fix::Manual,
+    fix: Fix::rounding(SELECT_BOUND, |p, case| case.at_hits(p, "select_rows")),
     find: |s| spoken(s, &["ane-slice-begin"], &[]),
 };
 
@@ -143,7 +149,7 @@ pub(super) static PAD_VALUE: Rule = Rule {
     facts: &["ane-pad-value"],
     help: "subtract the value, pad with zeros and add it again, or concat constant borders",
     page: include_str!("../../../../docs/rules/pad-value.md"),
-    fix: Fix::Manual,
+    fix: Fix::identical(|p, case| case.at_hits(p, "pad_with_zeros")),
     find: |s| spoken(s, &["ane-pad-value"], &[]),
 };
 

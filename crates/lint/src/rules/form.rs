@@ -14,7 +14,10 @@ pub(super) static CONV_RUNTIME_WEIGHTS: Rule = Rule {
     facts: &["ane-runtime-weights"],
     help: "use matmul for products of two computed tensors",
     page: include_str!("../../../../docs/rules/conv-runtime-weights.md"),
-    fix: Fix::Manual,
+    fix: Fix::rounding("the products are summed in another order", |p, case| {
+        case.at_hits(p, "replace_runtime_conv")
+    })
+    .always(),
     find: |s| {
         let computed = s
             .sites(&["conv", "conv_transpose"])
@@ -165,13 +168,21 @@ pub(super) static LINEAR_NOT_CONV: Rule = Rule {
 /// Length of attention from which windows are safer.
 const LONG: usize = 4096;
 
+/// How far attention in pieces is from the whole.
+const ATTENTION_BOUND: &str = "scores, weights and sums are rounded one by one: 2^-11 in fp16, each";
+
 pub(super) static LONG_ATTENTION: Rule = Rule {
     name: "long-attention",
     severity: Severity::Warning,
     facts: &["ane-score-matrix", "ane-attention-window"],
     help: "attend in windows of 256 or 512 queries, one head at a time",
     page: include_str!("../../../../docs/rules/long-attention.md"),
-    fix: Fix::Manual,
+    fix: Fix::rounding(ATTENTION_BOUND, |p, case| {
+        case.at_hits(p, "write_out_attention")
+            + case.everywhere(p, "split_attention")
+            + case.everywhere(p, "split_softmax")
+    })
+    .always(),
     find: long_attention,
 };
 
@@ -202,7 +213,7 @@ pub(super) static SDPA_MASK: Rule = Rule {
     facts: &["ane-sdpa-mask"],
     help: "add the mask to the scores before a softmax of your own, and compare the outputs on the device",
     page: include_str!("../../../../docs/rules/sdpa-mask.md"),
-    fix: Fix::Manual,
+    fix: Fix::rounding(ATTENTION_BOUND, |p, case| case.at_hits(p, "write_out_attention")).always(),
     find: |s| {
         let masked = s.sites(&["scaled_dot_product_attention"]).filter(|(_, site)| site.has("attn_mask"));
         masked

@@ -34,6 +34,7 @@ pub static ALL: &[&Rule] = &[
     &eligible::MATMUL_INNER,
     &eligible::MAX_POOL,
     &whole::NEEDS_NEWER_SYSTEM,
+    &numerics::NORM_OVERFLOW,
     &whole::NOT_WORTH_IT,
     &eligible::PAD_VALUE,
     &shapes::RANK,

@@ -5,6 +5,8 @@ use crate::fix::Fix;
 use crate::rule::{Hit, Rule, Severity};
 use crate::subject::Subject;
 use anemone_mil::{Const, DType, Dim};
+use anemone_passes::engine::narrow_integers;
+use anemone_passes::legalize;
 
 pub(super) static INT32_ISLAND: Rule = Rule {
     name: "int32-island",
@@ -12,7 +14,7 @@ pub(super) static INT32_ISLAND: Rule = Rule {
     facts: &["ane-int32", "ane-int32-tail"],
     help: "keep integers at the edge of the graph, or compute in fp16 where the values are exact (up to 2048)",
     page: include_str!("../../../../docs/rules/int32-island.md"),
-    fix: Fix::Manual,
+    fix: Fix::identical(|p, case| case.everywhere(p, "move_casts") + narrow_integers::run(case.of(p))),
     find: |s| {
         let mut hits = spoken(s, &["ane-int32"], &["ane-refused", "ane-refused-h17s"]);
         hits.retain(|h| h.op.is_some_and(|id| s.function.op(id).kind.name() != "gather"));
@@ -26,7 +28,9 @@ pub(super) static FP32_OP: Rule = Rule {
     facts: &["ane-fp32"],
     help: "convert with `--precision fp16`, or cast around the few ops that need fp32",
     page: include_str!("../../../../docs/rules/fp32-op.md"),
-    fix: Fix::Manual,
+    fix: Fix::rounding("every result to the 11 digits of fp16", |p, case| {
+        legalize(case.of(p), DType::F16).iter().map(|(_, n)| n).sum()
+    }),
     find: |s| spoken(s, &["ane-fp32"], &["ane-refused", "ane-refused-h17s"]),
 };
 
@@ -68,7 +72,11 @@ pub(super) static FP16_CONSTANT: Rule = Rule {
     facts: &["fp16-sums", "ane-sdpa-mask"],
     help: "mask with a value such as -1e4, of which a few still add up to something finite",
     page: include_str!("../../../../docs/rules/fp16-constant.md"),
-    fix: Fix::Manual,
+    fix: Fix::rounding(
+        "nothing where one element of a row is not masked; rows that are masked as a whole become other numbers",
+        |p, case| case.everywhere(p, "bound_masks"),
+    )
+    .always(),
     find: |s| {
         let mut hits = Vec::new();
         for (id, op) in s.ops().filter(|(_, op)| MASKED.contains(&op.kind.name())) {
@@ -94,7 +102,10 @@ pub(super) static LONG_REDUCTION: Rule = Rule {
     facts: &["fp16-sums"],
     help: "scale before summing, or sum in two steps with a mean each",
     page: include_str!("../../../../docs/rules/long-reduction.md"),
-    fix: Fix::Manual,
+    fix: Fix::rounding("one more rounding per step and factor: 2^-11 of the result each", |p, case| {
+        case.at_hits(p, "split_sum")
+    })
+    .always(),
     find: long_reduction,
 };
 
@@ -122,4 +133,72 @@ fn long_reduction(s: &Subject<'_>) -> Vec<Hit> {
         }
     }
     hits
+}
+
+pub(super) static NORM_OVERFLOW: Rule = Rule {
+    name: "norm-overflow",
+    severity: Severity::Note,
+    facts: &["fp16-sums"],
+    help: "divide by the largest magnitude before squaring",
+    page: include_str!("../../../../docs/rules/norm-overflow.md"),
+    fix: Fix::rounding("three more roundings: 2^-11 of the result each", |p, case| {
+        case.at_hits(p, "scale_norms")
+    })
+    .always(),
+    find: |s| {
+        let norms = s.ops().filter(|(id, _)| norms_squares(s, *id));
+        norms
+            .map(|(id, _)| {
+                Hit::at(id, "it divides by the root of a mean of fp16 squares, which overflow from 256 on")
+            })
+            .collect()
+    },
+};
+
+/// True when an op divides what is squared for it by the root of the mean of the squares.
+fn norms_squares(s: &Subject<'_>, id: anemone_mil::OpId) -> bool {
+    let op = s.function.op(id);
+    let divides = op.is("mul") || op.is("real_div");
+    let half = op.outputs.first().and_then(|&v| s.tensor(v)).is_some_and(|t| t.dtype == DType::F16);
+    divides
+        && half
+        && [("x", "y"), ("y", "x")].iter().any(|(of, by)| match (op.value(of), op.value(by)) {
+            (Some(of), Some(by)) => is_root_of_squares(s, by, of, false, 0),
+            _ => false,
+        })
+}
+
+/// Ops between the mean of squares and what it divides.
+const ROOTS: [&str; 5] = ["rsqrt", "sqrt", "pow", "inverse", "real_div"];
+
+/// True when a value is made of a mean of the squares of `x`, with a constant added, by roots and quotients.
+fn is_root_of_squares(
+    s: &Subject<'_>,
+    v: anemone_mil::ValueId,
+    x: anemone_mil::ValueId,
+    added: bool,
+    depth: usize,
+) -> bool {
+    let Some(op) = s.function.producer(v).map(|id| s.function.op(id)).filter(|_| depth < 6) else {
+        return false;
+    };
+    let (a, b) = (op.value("x"), op.value("y"));
+    match (op.kind.name(), a, b) {
+        ("reduce_mean", Some(a), _) if added => {
+            let square = s.function.producer(a).map(|id| s.function.op(id));
+            square.is_some_and(|op| match op.kind.name() {
+                "square" | "pow" => op.value("x") == Some(x),
+                "mul" => op.value("x") == Some(x) && op.value("y") == Some(x),
+                _ => false,
+            })
+        }
+        ("add", Some(a), Some(b)) if !added => [(a, b), (b, a)].into_iter().any(|(mean, number)| {
+            s.constant(number).is_some() && is_root_of_squares(s, mean, x, true, depth + 1)
+        }),
+        (kind, a, b) if !added && ROOTS.contains(&kind) => {
+            let onward = if kind == "real_div" { b } else { a };
+            onward.is_some_and(|v| is_root_of_squares(s, v, x, added, depth + 1))
+        }
+        _ => false,
+    }
 }

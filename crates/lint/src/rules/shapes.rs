@@ -22,7 +22,7 @@ pub(super) static RANK: Rule = Rule {
     facts: &["ane-rank"],
     help: "merge axes that always move together",
     page: include_str!("../../../../docs/rules/rank-over-five.md"),
-    fix: Fix::Manual,
+    fix: Fix::identical(|p, case| case.everywhere(p, "merge_dims")),
     find: |s| spoken(s, &["ane-rank"], &["ane-int32", "ane-fp32"]),
 };
 

@@ -37,7 +37,7 @@ pub fn rewrite(op: OpRef<'_>) -> Result<Patch, Miss> {
 }
 
 /// `(v + epsilon) ^ power`: the op of the sum, and what its op adds to `epsilon` by itself.
-fn root<'a>(op: OpRef<'a>, v: ValueId, power: f64) -> Result<(OpRef<'a>, f64), Miss> {
+pub(crate) fn root<'a>(op: OpRef<'a>, v: ValueId, power: f64) -> Result<(OpRef<'a>, f64), Miss> {
     let kinds: &[&str] =
         if power > 0.0 { &["sqrt", "pow"] } else { &["rsqrt", "pow", "inverse", "real_div"] };
     let maker = op.sole(v, kinds)?;

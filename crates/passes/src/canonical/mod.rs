@@ -24,7 +24,7 @@ pub mod merge_duplicates;
 pub mod merge_pads;
 pub mod merge_reshapes;
 pub mod merge_transposes;
-mod product;
+pub(crate) mod product;
 pub mod remove_broadcasts;
 pub mod remove_noops;
 pub mod remove_transposes;

@@ -5,22 +5,22 @@ use anemone_mil::{DType, ValueId};
 
 /// `factor` times all of `terms`.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Product {
-    pub(super) factor: f64,
-    pub(super) terms: Vec<ValueId>,
+pub(crate) struct Product {
+    pub(crate) factor: f64,
+    pub(crate) terms: Vec<ValueId>,
 }
 
 impl Product {
     /// The product that an op computes: `mul`, `real_div` by a number, `square` and small powers, followed through
     /// operands that only this product takes.
-    pub(super) fn of(op: OpRef<'_>) -> Product {
+    pub(crate) fn of(op: OpRef<'_>) -> Product {
         let mut product = Product { factor: 1.0, terms: Vec::new() };
         product.op(op, 1);
         product
     }
 
     /// As [`of`](Product::of), for operand `v` of `op`; a value that is no product is its only term.
-    pub(super) fn of_operand(op: OpRef<'_>, v: ValueId) -> Product {
+    pub(crate) fn of_operand(op: OpRef<'_>, v: ValueId) -> Product {
         let mut product = Product { factor: 1.0, terms: Vec::new() };
         product.operand(op, v, 1);
         product
@@ -86,7 +86,7 @@ fn small_power(p: f64) -> Option<usize> {
 ///
 /// # Errors
 /// When it is none, or the constant stands before the minus.
-pub(super) fn number_and_rest(op: OpRef<'_>) -> Result<(f64, ValueId), Miss> {
+pub(crate) fn number_and_rest(op: OpRef<'_>) -> Result<(f64, ValueId), Miss> {
     let (n, other) = op.number_side()?;
     match op.kind() {
         "add" => Ok((n, op.operand(other)?)),
@@ -98,7 +98,7 @@ pub(super) fn number_and_rest(op: OpRef<'_>) -> Result<(f64, ValueId), Miss> {
 /// True when a constant that stands beside values of `dtype` is meant to be `wanted`.
 ///
 /// Exporters write `sqrt(2)` and the like with as few as six digits, or rounded to the type.
-pub(super) fn is_about(dtype: DType, actual: f64, wanted: f64) -> bool {
+pub(crate) fn is_about(dtype: DType, actual: f64, wanted: f64) -> bool {
     let tolerance = if dtype == DType::F16 { 1.0 / 1024.0 } else { 1.0 / 65536.0 };
     (actual - wanted).abs() <= tolerance * wanted.abs()
 }

@@ -3,10 +3,27 @@
 //! They are no part of a conversion: which of them a program needs is for those to say who know the device. What
 //! differs from device to device comes in as [`Limits`].
 
+mod attention;
+pub mod bound_masks;
 mod filters;
 pub mod linear_to_conv;
+pub mod merge_dims;
+pub mod move_casts;
+pub mod narrow_integers;
+pub mod pad_with_zeros;
+mod pieces;
+pub mod replace_gather_nd;
+pub mod replace_runtime_conv;
+pub mod replace_scatter;
+pub mod scale_norms;
+pub mod select_rows;
+pub mod split_attention;
 pub mod split_kernel;
+pub mod split_matmul;
 pub mod split_pool;
+pub mod split_softmax;
+pub mod split_sum;
+pub mod write_out_attention;
 
 use crate::pipeline::{Exactness, Pass, Run};
 use crate::{Miss, OpRef, Patch};
@@ -30,6 +47,14 @@ pub struct Limits {
     pub max_pool_wide: usize,
     /// Bytes of one row along the inner dim of a matrix product.
     pub matmul_row_bytes: usize,
+    /// Axes of a tensor.
+    pub rank: usize,
+    /// Queries, and keys, from which attention is split.
+    pub attention: usize,
+    /// Queries of one window of split attention.
+    pub window: usize,
+    /// Terms of one sum.
+    pub sum: usize,
 }
 
 /// Those of H16, for callers that know no device.
@@ -44,6 +69,10 @@ impl Default for Limits {
             max_pool_width: 8,
             max_pool_wide: 32,
             matmul_row_bytes: 65536,
+            rank: 5,
+            attention: 4096,
+            window: 512,
+            sum: 2048,
         }
     }
 }
@@ -61,7 +90,27 @@ const fn rounding(name: &'static str, rewrite: Limited) -> Pass {
 
 /// The rewrites, in order of name; each stands for itself, and is run where it is asked for.
 pub static ENGINE: &[Pass] = &[
+    rounding("bound_masks", bound_masks::rewrite),
     exact("linear_to_conv", linear_to_conv::rewrite),
+    exact("merge_dims", merge_dims::rewrite),
+    exact("move_casts", move_casts::rewrite),
+    Pass {
+        name: narrow_integers::NAME,
+        run: Run::Whole(narrow_integers::run),
+        exactness: Exactness::Identical,
+        after: &[],
+    },
+    exact("pad_with_zeros", pad_with_zeros::rewrite),
+    exact("replace_gather_nd", replace_gather_nd::rewrite),
+    rounding("replace_runtime_conv", replace_runtime_conv::rewrite),
+    exact("replace_scatter", replace_scatter::rewrite),
+    rounding("scale_norms", scale_norms::rewrite),
+    rounding("select_rows", select_rows::rewrite),
+    rounding("split_attention", split_attention::rewrite),
     rounding("split_kernel", split_kernel::rewrite),
+    rounding("split_matmul", split_matmul::rewrite),
     exact("split_pool", split_pool::rewrite),
+    exact("split_softmax", split_softmax::rewrite),
+    rounding("split_sum", split_sum::rewrite),
+    rounding("write_out_attention", write_out_attention::rewrite),
 ];

@@ -3,3 +3,5 @@
 pub mod lower_precision;
 mod range;
 mod squares;
+
+pub(crate) use range::only_masks;

@@ -84,7 +84,7 @@ const FUEL: usize = 64;
 
 /// True when all that the result of an op does is to be added to what a `softmax` takes, so that a large number only
 /// says which elements count.
-pub(super) fn only_masks(function: &Function, index: &Index, id: OpId) -> bool {
+pub(crate) fn only_masks(function: &Function, index: &Index, id: OpId) -> bool {
     if !["add", "sub", "mul", "select", "fill"].contains(&function.op(id).kind.name()) {
         return false;
     }
