@@ -171,6 +171,12 @@ fn import(path: &Path, bytes: &Bytes, options: &ConvertOptions) -> Result<Source
     Ok(Source { program: imported.program, notes: imported.notes, nodes })
 }
 
+/// The program of an ONNX file, as it is imported.
+pub(crate) fn imported(path: &Path) -> Result<Program, Error> {
+    let bytes = files::map(path)?;
+    import(path, &bytes, &ConvertOptions::default()).map(|source| source.program)
+}
+
 /// Bytes of an external data file, which lies beside the model.
 fn external(folder: &Path, location: &str, offset: usize, length: usize) -> Result<Bytes, FormatError> {
     let fail = |what: String| {

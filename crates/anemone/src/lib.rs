@@ -22,6 +22,7 @@ pub mod picture;
 mod plan;
 mod run;
 mod show;
+pub mod size;
 mod verify;
 
 pub use anemone_ane as ane;

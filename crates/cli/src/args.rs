@@ -1,8 +1,10 @@
 //! Arguments of every verb.
 
 mod compress;
+mod size;
 
 pub(crate) use compress::{CompressArgs, DecompressArgs};
+pub(crate) use size::SizeArgs;
 
 use anemone::ane::{Os, Units};
 use anemone::picture::{Channels, Fit, Preprocess};
@@ -126,6 +128,9 @@ Settings are read from anemone.toml where the command runs:
     #[command(after_help = "Examples:
   anemone decompress small.mlpackage -o plain.mlpackage")]
     Decompress(DecompressArgs),
+    /// Say how large a model is under every compression, and which devices hold it
+    #[command(after_help = size::EXAMPLES)]
+    Size(SizeArgs),
 }
 
 /// How findings are written.
@@ -313,7 +318,7 @@ pub(crate) struct InputArgs {
     #[arg(long, value_name = "N")]
     pub max_steps: Option<u64>,
     /// Memory that the tensors of a prediction may take, weights not counted: 512MB, 4GB [default: 16GiB]
-    #[arg(long, value_name = "SIZE", value_parser = size)]
+    #[arg(long, value_name = "SIZE", value_parser = bytes)]
     pub max_memory: Option<u64>,
     /// Function to run [default: the package's default one]
     #[arg(long)]
@@ -490,7 +495,7 @@ fn threads(text: &str) -> Result<usize, String> {
 }
 
 /// Bytes: a number with a unit of 1000 (`MB`) or 1024 (`MiB`), or without one.
-fn size(text: &str) -> Result<u64, String> {
+pub(crate) fn bytes(text: &str) -> Result<u64, String> {
     let wrong = || format!("must be a size such as 512MB or 4GiB, but is {text:?}");
     let at = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(at);
@@ -621,9 +626,9 @@ mod tests {
 
     #[test]
     fn sizes_parse() {
-        assert_eq!((size("512MB"), size("4GiB"), size("7")), (Ok(512_000_000), Ok(4 << 30), Ok(7)));
-        assert!(size("0").is_err() && size("MB").is_err() && size("3 apples").is_err());
-        assert!(size("99999999999999999999GB").is_err());
+        assert_eq!((bytes("512MB"), bytes("4GiB"), bytes("7")), (Ok(512_000_000), Ok(4 << 30), Ok(7)));
+        assert!(bytes("0").is_err() && bytes("MB").is_err() && bytes("3 apples").is_err());
+        assert!(bytes("99999999999999999999GB").is_err());
     }
 
     #[test]

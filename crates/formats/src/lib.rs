@@ -16,6 +16,7 @@ pub mod blob;
 pub mod compute_plan;
 pub mod coreml;
 mod error;
+pub mod hf_config;
 pub mod instruments;
 pub mod manifest;
 pub mod mlmodelc;

@@ -29,5 +29,5 @@ pub use error::{Error, ErrorKind};
 pub use interface::{Overview, Stage};
 pub use read::{Package, Pipeline, PipelineStage, Runnable, model_overview, overview, read, read_runnable};
 pub use source::{Files, Sink, Source};
-pub use summary::{Encoding, FunctionSummary, Summary, WeightGroup, summary};
+pub use summary::{Encoding, FunctionSummary, Summary, WeightGroup, WeightShape, summary};
 pub use write::{Written, write};

@@ -2,7 +2,7 @@
 
 use anemone_mil::ops::Effect;
 use anemone_mil::{BlobRef, Const, DType, Def, Function, Op, OpId, Program, ValueId, Weight, WeightData};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// Counts over a whole program.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -17,6 +17,21 @@ pub struct Summary {
     pub parameters: u64,
     /// Bytes that the weights take, packed.
     pub weight_bytes: u64,
+    /// Weights grouped by shape, in the order of first use; shared ones count once.
+    pub shapes: Vec<WeightShape>,
+}
+
+/// Weights of one shape.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WeightShape {
+    /// Shape that the ops see; empty for a scalar.
+    pub shape: Vec<usize>,
+    /// Element type that the ops see.
+    pub dtype: DType,
+    /// How many there are.
+    pub tensors: usize,
+    /// Bytes that they take, packed.
+    pub bytes: u64,
 }
 
 /// Counts over one function.
@@ -69,7 +84,7 @@ pub fn summary(program: &Program) -> Summary {
     weights.sort_by_key(|g| std::cmp::Reverse(g.bytes));
     let parameters = weights.iter().map(|g| g.parameters).fold(0, u64::saturating_add);
     let weight_bytes = weights.iter().map(|g| g.bytes).fold(0, u64::saturating_add);
-    Summary { functions, ops, weights, parameters, weight_bytes }
+    Summary { functions, ops, weights, parameters, weight_bytes, shapes: counter.shapes }
 }
 
 /// What tells one stored weight from another.
@@ -86,6 +101,8 @@ struct Counter {
     ops: BTreeMap<String, usize>,
     groups: BTreeMap<(Encoding, DType), WeightGroup>,
     seen: HashSet<Identity>,
+    shapes: Vec<WeightShape>,
+    shape_at: HashMap<(Vec<usize>, DType), usize>,
 }
 
 impl Counter {
@@ -104,7 +121,7 @@ impl Counter {
     fn operand(&mut self, f: &Function, v: ValueId) {
         match &f.value(v).def {
             Def::Const(Const::Weight(w)) if self.seen.insert(identity(f, v, w)) => {
-                self.add(Encoding::Plain, w.dtype, count(&w.shape), packed_len(w));
+                self.add(Encoding::Plain, w.dtype, &w.shape, packed_len(w));
             }
             Def::Result(id, _) if is_constexpr(f.op(*id)) => self.unpacked(f, v, *id),
             _ => {}
@@ -129,10 +146,18 @@ impl Counter {
         }
         let encoding = Encoding::Compressed { steps: chain.steps, bits: chain.bits };
         let shape = ty.known_shape().unwrap_or_default();
-        self.add(encoding, ty.dtype, count(&shape), fresh.into_iter().fold(0, u64::saturating_add));
+        self.add(encoding, ty.dtype, &shape, fresh.into_iter().fold(0, u64::saturating_add));
     }
 
-    fn add(&mut self, encoding: Encoding, dtype: DType, parameters: u64, bytes: u64) {
+    fn add(&mut self, encoding: Encoding, dtype: DType, shape: &[usize], bytes: u64) {
+        let parameters = count(shape);
+        let known = self.shape_at.entry((shape.to_vec(), dtype)).or_insert(self.shapes.len());
+        if *known == self.shapes.len() {
+            self.shapes.push(WeightShape { shape: shape.to_vec(), dtype, tensors: 0, bytes: 0 });
+        }
+        let same = &mut self.shapes[*known];
+        same.tensors += 1;
+        same.bytes = same.bytes.saturating_add(bytes);
         let empty = || WeightGroup { encoding: encoding.clone(), dtype, tensors: 0, parameters: 0, bytes: 0 };
         let group = self.groups.entry((encoding.clone(), dtype)).or_insert_with(empty);
         group.tensors += 1;

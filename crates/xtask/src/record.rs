@@ -16,6 +16,7 @@ const SCRIPTS: &[(&str, &str, &[&str], Option<&str>)] = &[
     ("models", "crates/xtask/python/record_models.py", &[], None),
     ("conformance", "crates/xtask/python/record_conformance.py", &[], None),
     ("precision", "crates/xtask/python/record_precision.py", &[], None),
+    ("size", "corpus/size/make.py", &[], None),
     ("bad", "corpus/bad/make.py", &[], None),
     (
         "compress",

@@ -13,6 +13,7 @@ mod overflow;
 mod plan;
 mod run;
 mod serve;
+mod size;
 mod trace;
 
 pub(crate) use bench::Bench;
@@ -26,6 +27,7 @@ pub(crate) use overflow::Overflow;
 pub(crate) use plan::Plan;
 pub(crate) use run::{Run, Verify};
 pub(crate) use serve::{ServeAnswer, ServeLine};
+pub(crate) use size::Size;
 pub(crate) use trace::Trace;
 
 use serde::Serialize;

@@ -13,6 +13,7 @@ mod plan;
 mod run;
 mod serve;
 mod show;
+mod size;
 mod verify;
 
 use crate::Outcome;
@@ -39,6 +40,7 @@ pub(crate) fn run(args: Args) -> Result<Outcome, Error> {
         Verb::Explain(args) => facts::explain(&args),
         Verb::Compress(args) => compress::run(&args),
         Verb::Decompress(args) => compress::undo(&args),
+        Verb::Size(args) => size::run(&args),
     }
 }
 

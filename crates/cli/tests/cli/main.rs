@@ -18,5 +18,6 @@ mod protobuf;
 mod run;
 mod serve;
 mod show;
+mod size;
 mod terminal;
 mod verify;
