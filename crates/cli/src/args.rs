@@ -1,9 +1,11 @@
 //! Arguments of every verb.
 
 mod compress;
+mod fix;
 mod size;
 
 pub(crate) use compress::{CompressArgs, DecompressArgs};
+pub(crate) use fix::FixArgs;
 pub(crate) use size::SizeArgs;
 
 use anemone::ane::{Os, Units};
@@ -89,6 +91,7 @@ docs/serve.md describes the protocol and has a client in Python.")]
   anemone check model.mlpackage
   anemone check shard*.mlpackage --gate 'ane>=95%' --gate all-convs-on-ane --gate 'shard<=250MB'
   anemone check model.mlpackage --format sarif > findings.sarif
+  anemone check model.mlpackage --fix -o fixed.mlpackage
   anemone check --list
 Settings are read from anemone.toml where the command runs:
   [check]
@@ -97,6 +100,12 @@ Settings are read from anemone.toml where the command runs:
   [rules]
   topk = \"off\"")]
     Check(CheckArgs),
+    /// Rewrite what keeps a model off the Neural Engine, as far as that is automatic
+    #[command(after_help = "Examples:
+  anemone fix model.mlpackage -o fixed.mlpackage
+  anemone fix model.mlpackage -o fixed.mlpackage --rounding --device \"iPhone 12\"
+  anemone fix model.mlpackage --dry-run --rule linear-not-conv")]
+    Fix(FixArgs),
     /// Show what is known of the chips that models run on
     #[command(after_help = "Examples:
   anemone devices
@@ -177,6 +186,15 @@ pub(crate) struct CheckArgs {
     /// List the rules
     #[arg(long)]
     pub list: bool,
+    /// Fix what can be fixed first, write it to OUT, and check that; `anemone fix` has more to choose
+    #[arg(long, requires = "output")]
+    pub fix: bool,
+    /// With --fix: also apply fixes that round otherwise
+    #[arg(long, requires = "fix")]
+    pub rounding: bool,
+    /// With --fix: package to write
+    #[arg(short, long, value_name = "OUT", requires = "fix")]
+    pub output: Option<PathBuf>,
     /// How findings are written
     #[arg(long, default_value = "text")]
     pub format: CheckFormat,

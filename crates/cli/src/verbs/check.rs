@@ -4,9 +4,10 @@ use super::{note, print, print_json};
 use crate::args::{CheckArgs, CheckFormat};
 use crate::table::{Table, fit, wrap};
 use crate::{Outcome, json, style};
-use anemone::Error;
 use anemone::lint::{CheckOptions, Checked, Line, Located, Settings};
+use anemone::rules::fix::Choices;
 use anemone::rules::{self, Gate, Severity};
+use anemone::{Error, FixOptions};
 use std::path::{Path, PathBuf};
 
 /// The settings file that is looked for where the command runs.
@@ -19,8 +20,9 @@ pub(super) fn run(args: &CheckArgs) -> Result<Outcome, Error> {
     }
     let options = options(args)?;
     let mut checked = Vec::new();
-    for path in &args.models {
-        checked.push((path.clone(), anemone::lint::check(path, &options)?));
+    for path in models(args, &options)? {
+        let found = anemone::lint::check(&path, &options)?;
+        checked.push((path, found));
     }
     match args.format() {
         CheckFormat::Json => print_json(&json::Check::of(&checked, &options))?,
@@ -30,6 +32,33 @@ pub(super) fn run(args: &CheckArgs) -> Result<Outcome, Error> {
     }
     let fails = checked.iter().any(|(_, c)| c.fails());
     Ok(if fails { Outcome::Findings } else { Outcome::Clean })
+}
+
+/// The models to check: those that were given, or what the fixes make of the one.
+fn models(args: &CheckArgs, options: &CheckOptions) -> Result<Vec<PathBuf>, Error> {
+    let Some(output) = args.output.as_ref().filter(|_| args.fix) else { return Ok(args.models.clone()) };
+    let [model] = args.models.as_slice() else {
+        return Err(Error::new(format!("--fix takes one model, and {} are given", args.models.len())));
+    };
+    let off = options.severities.iter().filter(|(_, s)| s.is_none()).map(|(name, _)| name.clone());
+    let fixed = anemone::fix(
+        model,
+        &FixOptions {
+            output: Some(output.clone()),
+            device: options.device.clone(),
+            units: options.units,
+            rounding: args.rounding,
+            rules: Vec::new(),
+            off: off.collect(),
+            keep_worse: false,
+            choices: Choices::default(),
+            check: true,
+        },
+    )?;
+    if args.format() == CheckFormat::Text {
+        print(&super::fix::report(&fixed))?;
+    }
+    Ok(vec![fixed.output.unwrap_or_else(|| model.clone())])
 }
 
 fn options(args: &CheckArgs) -> Result<CheckOptions, Error> {

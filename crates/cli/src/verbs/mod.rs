@@ -6,6 +6,7 @@ mod compress;
 mod convert;
 mod devices;
 mod facts;
+mod fix;
 mod front;
 mod inspect;
 mod overflow;
@@ -35,6 +36,7 @@ pub(crate) fn run(args: Args) -> Result<Outcome, Error> {
         Verb::Bench(args) => bench::run(args),
         Verb::Serve(args) => serve::run(&args),
         Verb::Check(args) => check::run(&args),
+        Verb::Fix(args) => fix::run(args),
         Verb::Devices(args) => devices::run(&args),
         Verb::Facts(args) => facts::list(&args),
         Verb::Explain(args) => facts::explain(&args),

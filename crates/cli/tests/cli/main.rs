@@ -11,6 +11,7 @@ mod compress;
 mod convert;
 mod devices;
 mod facts;
+mod fix;
 mod full_disk;
 mod inspect;
 mod plan;

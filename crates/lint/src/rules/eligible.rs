@@ -1,10 +1,11 @@
 //! Ops that the ANE refuses, or takes with a catch: rules that repeat what the plan's facts say.
 
-use crate::fix::Fix;
+use crate::fix::{Case, Fix};
 use crate::rule::{Hit, Rule, Severity};
 use crate::subject::Subject;
 use anemone_ane::OpPlan;
-use anemone_mil::{DType, Dim};
+use anemone_mil::{DType, Dim, Program};
+use anemone_passes::Limits;
 
 /// What the plan says of an op, without its first words.
 fn said(op: &OpPlan) -> String {
@@ -37,13 +38,22 @@ pub(super) const SPLIT_BOUND: &str =
 /// How far rows that a product selects are from those that are looked up.
 const SELECT_BOUND: &str = "nothing, unless a row that is not taken holds an infinite number";
 
+/// Widest kernel that the compiler takes as it is.
+pub(super) const NARROW: usize = 8;
+
+/// Splits kernels into parts that the compiler takes as they are.
+pub(super) fn split_kernel(program: &mut Program, case: &Case<'_>) -> usize {
+    let limits = Limits { conv_width: NARROW, ..case.limits() };
+    case.with(program, "split_kernel", limits, |id| case.hits.contains(&id))
+}
+
 pub(super) static CONV_KERNEL: Rule = Rule {
     name: "conv-kernel",
     severity: Severity::Warning,
     facts: &["ane-conv-width", "ane-conv-height"],
     help: "split the kernel into narrower ones whose results are added, or use a pool for large averages",
     page: include_str!("../../../../docs/rules/conv-kernel.md"),
-    fix: Fix::rounding(SPLIT_BOUND, |p, case| case.at_hits(p, "split_kernel")),
+    fix: Fix::rounding(SPLIT_BOUND, split_kernel),
     find: |s| spoken(s, &["ane-conv-width", "ane-conv-height"], &[]),
 };
 
@@ -53,7 +63,7 @@ pub(super) static CONV_16X16: Rule = Rule {
     facts: &["ane-conv-16x16", "ane-conv-patch"],
     help: "cut patches by a reshape and transpose and multiply them as a 1 x 1 convolution",
     page: include_str!("../../../../docs/rules/conv-16x16.md"),
-    fix: Fix::rounding(SPLIT_BOUND, |p, case| case.at_hits(p, "split_kernel")).always(),
+    fix: Fix::rounding(SPLIT_BOUND, split_kernel).always(),
     find: |s| {
         let hits = spoken(s, &["ane-conv-16x16"], &[]);
         let text = "a 16 x 16 kernel is taken after minutes of compiling and gigabytes of memory";

@@ -1,12 +1,11 @@
 //! Forms that the ANE takes, but not well.
 
-use super::eligible::SPLIT_BOUND;
+use super::eligible::{NARROW, SPLIT_BOUND, split_kernel};
 use crate::fix::Fix;
 use crate::rule::{Hit, Rule, Severity};
 use crate::subject::Subject;
 use anemone_ane::{Answer, Unit};
 use anemone_mil::Dim;
-use anemone_passes::Limits;
 
 pub(super) static CONV_RUNTIME_WEIGHTS: Rule = Rule {
     name: "conv-runtime-weights",
@@ -30,9 +29,6 @@ pub(super) static CONV_RUNTIME_WEIGHTS: Rule = Rule {
     },
 };
 
-/// Widest kernel that the compiler takes as it is.
-const NARROW: usize = 8;
-
 /// Width of the kernel of a convolution.
 fn width(site: &anemone_mil::ops::Site<'_>) -> Option<usize> {
     let weight = site.tensor("weight").ok()?;
@@ -45,10 +41,7 @@ pub(super) static CONV_WIDE_KERNEL: Rule = Rule {
     facts: &["ane-conv-wide-slow"],
     help: "prefer two narrower kernels",
     page: include_str!("../../../../docs/rules/conv-wide-kernel.md"),
-    fix: Fix::rounding(SPLIT_BOUND, |p, case| {
-        let limits = Limits { conv_width: NARROW, ..case.limits() };
-        case.with(p, "split_kernel", limits, |id| case.hits.contains(&id))
-    }),
+    fix: Fix::rounding(SPLIT_BOUND, split_kernel),
     find: |s| {
         let found = s.sites(&["conv"]).filter_map(|(id, site)| Some((id, width(&site)?)));
         let wide = found.filter(|(_, w)| (NARROW + 1..=s.device().limits.conv_width).contains(w));
@@ -151,7 +144,11 @@ pub(super) static LINEAR_NOT_CONV: Rule = Rule {
     facts: &["conv-projections", "linear-slower", "layout-nchw"],
     help: "write projections as 1 x 1 convolutions on [1, C, 1, S]",
     page: include_str!("../../../../docs/rules/linear-not-conv.md"),
-    fix: Fix::identical(|p, case| case.everywhere(p, "linear_to_conv")),
+    fix: Fix::identical(|p, case| {
+        let changed = case.everywhere(p, "linear_to_conv");
+        // What stands between two of them must have their rank before their transposes can meet.
+        changed + if changed > 0 { case.everywhere(p, "sink_squeezes") } else { 0 }
+    }),
     find: |s| {
         let linear: Vec<_> = s.planned().filter(|op| op.kind == "linear").collect();
         let share: f64 = linear.iter().filter_map(|op| op.cost_share).sum();

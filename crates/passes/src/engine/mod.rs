@@ -17,6 +17,7 @@ pub mod replace_runtime_conv;
 pub mod replace_scatter;
 pub mod scale_norms;
 pub mod select_rows;
+pub mod sink_squeezes;
 pub mod split_attention;
 pub mod split_kernel;
 pub mod split_matmul;
@@ -106,6 +107,7 @@ pub static ENGINE: &[Pass] = &[
     exact("replace_scatter", replace_scatter::rewrite),
     rounding("scale_norms", scale_norms::rewrite),
     rounding("select_rows", select_rows::rewrite),
+    exact("sink_squeezes", sink_squeezes::rewrite),
     rounding("split_attention", split_attention::rewrite),
     rounding("split_kernel", split_kernel::rewrite),
     rounding("split_matmul", split_matmul::rewrite),

@@ -15,6 +15,9 @@ use anemone_mil::ops::Conv;
 use anemone_mil::{Tensor, ValueId, Weight};
 use std::ops::Range;
 
+/// A kernel that needs more parts than this is a transform, such as a spectrum, and better written as a product.
+const MOST_PARTS: usize = 8;
+
 /// The rewrite; looks at `conv`.
 ///
 /// # Errors
@@ -27,7 +30,11 @@ pub fn rewrite(op: OpRef<'_>, limits: &Limits) -> Result<Patch, Miss> {
     let padding = conv.pads.clone().ok_or("the padding depends on extents that are not known")?;
     let whole = weight(op, conv.weight)?.tensor()?;
     let taps = conv.window.kernel[axis];
-    let width = taps.div_ceil(taps.div_ceil(most));
+    let count = taps.div_ceil(most);
+    if count > MOST_PARTS {
+        return Err(Miss::because(format!("{count} parts would be too many, {MOST_PARTS} are worth it")));
+    }
+    let width = taps.div_ceil(count);
     let split =
         Split { op, conv: &conv, axis, padding, input: shapes.0[axis + 2], output: shapes.1[axis + 2] };
     let mut patch = Patch::default();

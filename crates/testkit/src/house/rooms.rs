@@ -62,7 +62,7 @@ pub static ROOMS: &[Room] = &[
         "quantise, palettise and prune weights, as a configuration or a search says",
         &["mil", "passes", "model"],
     ),
-    on(3, "lint", "rules, findings, gates", &["mil", "ane"]),
+    on(3, "lint", "rules, findings, fixes, gates", &["mil", "passes", "ane"]),
     Room {
         name: "anemone",
         floor: Some(4),

@@ -106,6 +106,7 @@ pub(super) fn tensors(op: OpRef<'_>) -> Option<&'static [&'static str]> {
     match kind {
         "select" => Some(&["a", "b", "cond"]),
         "concat" => Some(&["values"]),
+        "layer_norm" => Some(&["x"]),
         _ => None,
     }
 }
@@ -121,6 +122,7 @@ pub(super) fn arguments(op: OpRef<'_>, to: &[usize]) -> Result<Vec<(&'static str
             let axis = op.site()?.axis("axis", to.len())?;
             Ok(vec![("axis", Tensor::scalar_i32(narrow(to[axis])?).into())])
         }
+        "layer_norm" => norm(op, to),
         "pad" => pad(op, to),
         "tile" => vector(op, "reps", to).map(|v| vec![v]),
         "reverse" => axes(&op.site()?.axes("axes", to.len())?, to).map(|v| vec![("axes", v)]),
@@ -153,6 +155,17 @@ fn reduction(op: OpRef<'_>, to: &[usize]) -> Result<Vec<(&'static str, Literal)>
     if op.site()?.version.param("axis").is_some() {
         let [axis] = *found.as_slice() else { return Err("not one axis".into()) };
         return Ok(vec![("axis", Tensor::scalar_i32(narrow(to[axis])?).into())]);
+    }
+    Ok(vec![("axes", axes(&found, to)?)])
+}
+
+/// The axes of a norm, whose scale and shift have their dims in the order of the axes.
+fn norm(op: OpRef<'_>, to: &[usize]) -> Result<Vec<(&'static str, Literal)>, Miss> {
+    let site = op.site()?;
+    let found = if site.has("axes") { site.axes("axes", to.len())? } else { (0..to.len()).collect() };
+    let moved: Vec<usize> = found.iter().map(|&a| to[a]).collect();
+    if !(found.is_sorted() && moved.is_sorted()) && (site.has("gamma") || site.has("beta")) {
+        return Err("the norm's axes change their order".into());
     }
     Ok(vec![("axes", axes(&found, to)?)])
 }

@@ -1,0 +1,245 @@
+//! `fix`: mends what a check finds, and shows what that changed.
+
+use crate::compare::{Difference, Tolerance, compare};
+use crate::data::{self, Inputs};
+use crate::{Container, Error, Model, Opened, files, open};
+use anemone_ane::{Device, Plan, Units};
+use anemone_lint::fix::{Choices, Exactness};
+use anemone_lint::{Finding, Fix, MendOptions, Rule, Severity, Step, Subject, rules};
+use anemone_mil::{Level, Program};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// What to fix, and for what.
+#[derive(Clone, Debug)]
+pub struct FixOptions {
+    /// Package to write; `None` writes nothing.
+    pub output: Option<PathBuf>,
+    /// The device, with the system to plan for.
+    pub device: Arc<Device>,
+    /// The compute units.
+    pub units: Units,
+    /// Apply fixes that round otherwise, too.
+    pub rounding: bool,
+    /// Names of the only rules to fix; all when empty.
+    pub rules: Vec<String>,
+    /// Names of rules that are left alone.
+    pub off: Vec<String>,
+    /// Keep fixes that make the plan worse, too.
+    pub keep_worse: bool,
+    /// What the user decided.
+    pub choices: Choices,
+    /// Run both models on the same random inputs.
+    pub check: bool,
+}
+
+/// One function before and after.
+#[derive(Clone, Debug)]
+pub struct FixedFunction {
+    /// Its name.
+    pub name: String,
+    /// Its plan before.
+    pub before: Plan,
+    /// Its plan after.
+    pub after: Plan,
+    /// How far the outputs are apart; `Err` says why they were not compared.
+    pub outputs: Result<Vec<Difference>, String>,
+}
+
+/// Findings of one rule that are left, and why.
+#[derive(Clone, Debug)]
+pub struct Left {
+    /// The rule.
+    pub rule: &'static Rule,
+    /// How much it matters.
+    pub severity: Severity,
+    /// The function.
+    pub function: String,
+    /// How many places break it.
+    pub count: usize,
+    /// Why it was not mended.
+    pub why: Why,
+}
+
+/// Why a finding is left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// No fix is automatic; the rule's help says what to do.
+    Manual,
+    /// The fix moves results, and that was not allowed.
+    Rounding,
+    /// The user did not ask for this rule.
+    NotAsked,
+    /// The fix made the plan worse, or a faulty program, and was undone.
+    Undone,
+    /// The fix does not apply to the places that are left.
+    DoesNotApply,
+}
+
+/// What fixing did.
+#[derive(Clone, Debug)]
+pub struct Fixed {
+    /// The model.
+    pub source: PathBuf,
+    /// The package that was written.
+    pub output: Option<PathBuf>,
+    /// The fixes that were tried, in order.
+    pub steps: Vec<Step>,
+    /// Every function before and after.
+    pub functions: Vec<FixedFunction>,
+    /// Findings that are left, notes included.
+    pub left: Vec<Left>,
+}
+
+impl Fixed {
+    /// How many fixes stand.
+    pub fn applied(&self) -> usize {
+        self.steps.iter().filter(|s| s.undone.is_none()).count()
+    }
+}
+
+/// Applies the fixes of the rules that a model breaks, and writes the result as a package.
+///
+/// Nothing is written when nothing was changed, and nothing is left behind on failure.
+///
+/// # Errors
+/// When the model does not open or is faulty, a rule named does not exist, the output is no `.mlpackage`, or cannot be
+/// written; MIL text has no weights to be written.
+pub fn fix(source: &Path, options: &FixOptions) -> Result<Fixed, Error> {
+    if let Some(name) = options.rules.iter().chain(&options.off).find(|n| rules::named(n).is_none()) {
+        return Err(Error::new(format!(
+            "there is no rule `{name}`; `anemone check --list` shows those there are"
+        )));
+    }
+    let opened = open(source)?;
+    if let Some(output) = &options.output {
+        check_output(source, output, &opened)?;
+    }
+    let before = plans(&opened.program, options).map_err(|e| e.at(source))?;
+    let mut program = opened.program.clone();
+    let mend = options.mend();
+    let steps = anemone_lint::mend(&mut program, &mend);
+    let after = plans(&program, options).map_err(|e| e.at(source))?;
+    let left = left(&program, &after, &steps, &mend);
+    let changed = steps.iter().any(|s| s.undone.is_none());
+    let fixed = Opened { program, ..opened.clone() };
+    let output = options.output.clone().filter(|_| changed);
+    if let Some(output) = &output {
+        write(&fixed, source, output)?;
+    }
+    let compared = |name: &str| -> Result<Vec<Difference>, String> {
+        match (changed, options.check, opened.container) {
+            (false, ..) => Err("nothing was changed".into()),
+            (_, false, _) => Err("not asked for".into()),
+            (.., Container::Text) => Err("MIL text has no weights to run with".into()),
+            _ => outputs(&opened, &fixed, name).map_err(|e| e.to_string()),
+        }
+    };
+    let joined = before.into_iter().zip(after);
+    let functions = joined
+        .map(|((name, before), (_, after))| FixedFunction { outputs: compared(&name), name, before, after })
+        .collect();
+    Ok(Fixed { source: source.to_path_buf(), output, steps, functions, left })
+}
+
+impl FixOptions {
+    fn mend(&self) -> MendOptions {
+        MendOptions {
+            device: Arc::clone(&self.device),
+            units: self.units,
+            rounding: self.rounding,
+            rules: self.rules.clone(),
+            off: self.off.clone(),
+            keep_worse: self.keep_worse,
+            choices: self.choices.clone(),
+        }
+    }
+}
+
+fn check_output(source: &Path, output: &Path, opened: &Opened) -> Result<(), Error> {
+    if output.extension().is_none_or(|e| e != "mlpackage") {
+        return Err(Error::new("must end in .mlpackage, as Core ML asks").at(output));
+    }
+    if opened.container == Container::Text {
+        let what = "is MIL text, which has no weights to be written; give a package, or ask for --dry-run";
+        return Err(Error::new(what).at(source));
+    }
+    Ok(())
+}
+
+/// The plan of every function.
+fn plans(program: &Program, options: &FixOptions) -> Result<Vec<(String, Plan)>, Error> {
+    let verified = anemone_mil::verify(program, Level::Imported)
+        .map_err(|faults| Error::new(format!("the program has {} faults:\n{faults}", faults.count())))?;
+    let one = |f: &anemone_mil::Function| {
+        let ticket = verified.function(Some(&f.name))?;
+        Some((f.name.to_string(), anemone_ane::plan(ticket, &options.device, options.units)))
+    };
+    Ok(program.functions.iter().filter_map(one).collect())
+}
+
+/// What is found after all, rule by rule.
+fn left(program: &Program, plans: &[(String, Plan)], steps: &[Step], mend: &MendOptions) -> Vec<Left> {
+    let mut left: Vec<Left> = Vec::new();
+    for function in &program.functions {
+        let Some((name, plan)) = plans.iter().find(|(n, _)| **n == *function.name) else { continue };
+        let subject = Subject::new(program, function, plan);
+        let off = |rule: &Rule| mend.off.iter().any(|n| n == rule.name);
+        let found: Vec<Finding> =
+            anemone_lint::check(&subject, |rule| if off(rule) { None } else { Some(rule.severity) });
+        for f in found {
+            match left.iter_mut().find(|l| l.rule.name == f.rule.name && l.function == *name) {
+                Some(known) => known.count += 1,
+                None => left.push(Left {
+                    rule: f.rule,
+                    severity: f.severity,
+                    function: name.clone(),
+                    count: 1,
+                    why: why(f.rule, name, steps, mend),
+                }),
+            }
+        }
+    }
+    left.sort_by_key(|l| std::cmp::Reverse(l.severity));
+    left
+}
+
+fn why(rule: &Rule, function: &str, steps: &[Step], mend: &MendOptions) -> Why {
+    let undone =
+        steps.iter().any(|s| s.rule.name == rule.name && *s.function == *function && s.undone.is_some());
+    match rule.fix {
+        Fix::Manual => Why::Manual,
+        _ if undone => Why::Undone,
+        Fix::Automatic(a) if a.exactness != Exactness::Identical && !mend.rounding => Why::Rounding,
+        _ if !mend.wants(rule) => Why::NotAsked,
+        Fix::Automatic(_) => Why::DoesNotApply,
+    }
+}
+
+fn write(fixed: &Opened, source: &Path, output: &Path) -> Result<(), Error> {
+    let verified = anemone_mil::verify(&fixed.program, Level::Imported).map_err(|faults| {
+        Error::new(format!("became a faulty program, please report this:\n{faults}")).at(source)
+    })?;
+    let mut staging = files::Staging::new(output)?;
+    anemone_package::write(verified, &fixed.kept, &mut staging)
+        .map_err(|e| Error::from_cause(e).at(output))?;
+    staging.finish()
+}
+
+/// Seed of the random inputs.
+const SEED: u64 = 1;
+
+/// Every difference counts.
+const EXACT: Tolerance = Tolerance { atol: 0.0, rtol: 0.0 };
+
+/// Runs a function of both models on the same random inputs: those that the fixed one takes.
+fn outputs(before: &Opened, after: &Opened, function: &str) -> Result<Vec<Difference>, Error> {
+    let load = |opened: &Opened| Model::options().function(function).load_opened(opened.clone());
+    let (mut old, mut new) = (load(before)?, load(after)?);
+    let inputs = Inputs { random: Some(SEED), ..Inputs::default() };
+    let features = data::gather(&inputs, new.interface(), new.ports())?;
+    let mut state = (old.new_state()?, new.new_state()?);
+    let found = new.predict_with_state(&features, &mut state.1)?;
+    let expected = old.predict_with_state(&features, &mut state.0)?;
+    Ok(compare(&found, &expected, EXACT))
+}
