@@ -39,8 +39,8 @@ pub use anemone_tensor::{DType, Tensor, num};
 pub use check::{Check, GROWTH_LIMIT, Growth};
 pub use compress::{
     CompressOptions, Compression, DeviceWarning, Effect, Found, Goal, Layer, Point, SampleOptions,
-    SearchOptions, compress, decompress, linear_dtype, linear_mode, palette_mode, read_config, search,
-    write_config,
+    SearchOptions, activation_dtype, compress, decompress, linear_dtype, linear_mode, palette_mode,
+    read_config, search, write_config,
 };
 pub use convert::{Conversion, ConvertOptions, Stage, convert};
 pub use error::{Error, ErrorKind};

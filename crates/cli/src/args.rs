@@ -129,6 +129,7 @@ Settings are read from anemone.toml where the command runs:
   anemone compress model.mlpackage -o small.mlpackage --linear int4 --granularity per-block --block-size 32
   anemone compress model.mlpackage -o small.mlpackage --prune 0.5 --palettize 6
   anemone compress model.mlpackage -o small.mlpackage --config recipe.yaml
+  anemone compress model.mlpackage -o w8a8.mlpackage --linear int8 --activations int8 --inputs sample.npz
   anemone compress model.mlpackage -o small.mlpackage --budget 4.3bits --inputs sample.npz \\
       --recipe recipe.yaml --plot front.svg
   anemone compress model.mlpackage -o small.mlpackage --max-loss 0.5% --inputs sample.npz")]

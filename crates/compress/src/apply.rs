@@ -236,6 +236,7 @@ fn compressed(
             let made = palettize(tensor, &spec, work.workers)?;
             encoder.palettized(function, &name, tensor.shape(), made, None, work)
         }
+        Scheme::Activation(_) => Err(Refusal::NotPlain.into()),
         Scheme::Prune(p) => {
             let made = prune(tensor, *p)?;
             encoder.pruned(function, &name, tensor.shape(), made, work)

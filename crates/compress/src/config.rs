@@ -71,9 +71,26 @@ impl Default for Palette {
     }
 }
 
-/// What is done with a weight.
+/// `OpActivationLinearQuantizerConfig`: 8 bits for what an op reads, per tensor.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Activation {
+    /// Symmetric by default.
+    pub mode: LinearMode,
+    /// `int8` (default) or `uint8`.
+    pub dtype: DType,
+}
+
+impl Default for Activation {
+    fn default() -> Activation {
+        Activation { mode: LinearMode::Symmetric, dtype: DType::I8 }
+    }
+}
+
+/// What is done with a weight, or with what an op reads.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Scheme {
+    /// Integers for what ops compute and read; see [`crate::quantize_activations`].
+    Activation(Activation),
     /// Integers and scales.
     Linear(Linear),
     /// Indices into a table.
@@ -110,6 +127,12 @@ pub struct Config {
 }
 
 impl Config {
+    /// True when a rule is about activations, so that there must be data.
+    pub fn has_activations(&self) -> bool {
+        let all = self.global.iter().chain(self.op_types.values().chain(self.op_names.values()).flatten());
+        all.into_iter().any(|r| matches!(r.scheme, Scheme::Activation(_)))
+    }
+
     /// The same scheme for every weight.
     pub fn all(scheme: Scheme) -> Config {
         Config { global: Some(scheme.into()), ..Config::default() }
@@ -131,6 +154,10 @@ impl fmt::Display for Granularity {
 impl fmt::Display for Scheme {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Scheme::Activation(a) => {
+                let offset = if a.mode == LinearMode::Affine { " with offset" } else { "" };
+                write!(f, "{}{offset} activations", a.dtype.name())
+            }
             Scheme::Linear(l) => {
                 let offset = if l.mode == LinearMode::Affine { " with offset" } else { "" };
                 write!(f, "{}{offset} {}", l.dtype.name(), l.granularity)

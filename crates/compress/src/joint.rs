@@ -51,7 +51,7 @@ fn takes(kind: &str, scheme: &Scheme) -> bool {
     match scheme {
         Scheme::Linear(_) => kind != "constexpr_blockwise_shift_scale",
         Scheme::Palette(_) => kind != "constexpr_lut_to_dense",
-        Scheme::Prune(_) => false,
+        Scheme::Prune(_) | Scheme::Activation(_) => false,
     }
 }
 
@@ -140,7 +140,7 @@ fn sparse(
             let operands = vec![("indices_nonzero_data", left(&made.indices, &mask)?), ("lut", made.lut)];
             ("constexpr_lut_to_sparse", format!("{name}_palettized"), "indices_mask", operands)
         }
-        Scheme::Prune(_) => return Err(Refusal::NotPlain.into()),
+        Scheme::Prune(_) | Scheme::Activation(_) => return Err(Refusal::NotPlain.into()),
     };
     let mask_type: Type = TensorType::new(DType::U1, mask.shape().iter().copied()).into();
     let values_type: Type = TensorType::new(nonzero.dtype(), nonzero.shape().iter().copied()).into();

@@ -1,6 +1,7 @@
 //! Compression of weights: quantise, palettise, prune, and the joint forms.
 #![forbid(unsafe_code)]
 
+mod activations;
 mod apply;
 mod blocks;
 pub mod config;
@@ -20,6 +21,7 @@ mod threads;
 mod vectors;
 mod weight;
 
+pub use activations::{Quantised, Range, quantize_activations};
 pub use apply::{Outcome, Progress, Report, Store, Work, compress};
 pub use config::{Config, Rule, Scheme};
 pub use decompress::decompress;

@@ -1,5 +1,6 @@
 //! Which weights of a function are compressed, and by which rule.
 
+use crate::config::Scheme;
 use crate::{Config, Error, Rule};
 use anemone_mil::{Const, Function, Op, ValueId};
 use anemone_passes::Index;
@@ -30,6 +31,7 @@ pub(crate) fn select(function: &Function, index: &Index, config: &Config) -> Res
         }
         if let Some(rule) = rule_of(&v.name, &users, config)?
             && size > rule.weight_threshold
+            && !matches!(rule.scheme, Scheme::Activation(_))
         {
             chosen.push(Chosen { value, rule: rule.clone() });
         }

@@ -18,6 +18,7 @@ const SCRIPTS: &[(&str, &str, &[&str], Option<&str>)] = &[
     ("precision", "crates/xtask/python/record_precision.py", &[], None),
     ("size", "corpus/size/make.py", &[], None),
     ("bad", "corpus/bad/make.py", &[], None),
+    ("activations", "crates/xtask/python/record_activations.py", &["corpus/compress/activations"], None),
     (
         "compress",
         "crates/xtask/python/record_compress_cases.py",

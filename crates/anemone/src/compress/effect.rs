@@ -106,8 +106,12 @@ pub(super) fn effect(was: &Program, is: &Program, options: &SampleOptions) -> Re
     Ok(Effect { samples: samples.len(), random: options.is_random(), outputs, layers })
 }
 
-/// One prediction on a state of zeros.
-fn observe(session: &mut Session, given: &Features, see: &mut dyn FnMut(&str, &Tensor)) -> Result<(), Error> {
+/// One prediction on a state of zeros, with a look at every result.
+pub(super) fn observe(
+    session: &mut Session,
+    given: &Features,
+    see: &mut dyn FnMut(&str, &Tensor),
+) -> Result<(), Error> {
     if !session.has_states() {
         return Ok(session.predict_observed(given, see).map(drop)?);
     }

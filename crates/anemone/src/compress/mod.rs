@@ -1,5 +1,6 @@
 //! `compress` and `decompress`.
 
+mod calibrate;
 mod device;
 mod effect;
 mod recipe;
@@ -10,7 +11,7 @@ mod spill;
 
 use crate::{Error, Opened, files, open};
 use anemone_ane::{Device, Units};
-use anemone_compress::{Config, Progress, Report, Work};
+use anemone_compress::{Config, Progress, Quantised, Report, Work};
 use anemone_mil::{Level, Program};
 use anemone_package::Kept;
 pub use device::DeviceWarning;
@@ -18,7 +19,7 @@ pub use effect::{Effect, Layer};
 pub use recipe::write_config;
 pub use samples::SampleOptions;
 pub use search::{Found, Goal, Point, SearchOptions, search};
-pub use settings::{linear_dtype, linear_mode, palette_mode, read_config};
+pub use settings::{activation_dtype, linear_dtype, linear_mode, palette_mode, read_config};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -51,6 +52,8 @@ pub struct Compression {
     pub effect: Option<Effect>,
     /// What the device would not do well, when one was named.
     pub warnings: Vec<DeviceWarning>,
+    /// Activations that are quantised now.
+    pub activations: Vec<Quantised>,
 }
 
 /// Compresses a model's weights in steps and writes a package.
@@ -88,7 +91,8 @@ fn finish(
     let &Task { source, output, options } = task;
     let program = &opened.program;
     let mut spill = spill::Spill::beside(output)?;
-    let (made, steps) = apply(program, options, &mut spill, progress).map_err(|e| e.at(source))?;
+    let Applied { program: made, steps, activations } =
+        apply(program, options, &mut spill, progress).map_err(|e| e.at(source))?;
     let effect = match &options.samples {
         Some(samples) => Some(effect::effect(program, &made, samples).map_err(|e| e.at(source))?),
         None => None,
@@ -102,7 +106,15 @@ fn finish(
     let staging = write(&made, &opened.kept, source, output)?;
     let bytes = (files::size_of(source), files::size_of(staging.path()));
     let (source, output) = (source.to_path_buf(), output.to_path_buf());
-    Ok((Compression { source, output, bytes, steps, effect, warnings }, staging))
+    Ok((Compression { source, output, bytes, steps, effect, warnings, activations }, staging))
+}
+
+/// A program that was compressed.
+struct Applied {
+    program: Program,
+    /// What became of each weight, per step.
+    steps: Vec<Report>,
+    activations: Vec<Quantised>,
 }
 
 /// The steps of a compression, on a copy of the program.
@@ -111,18 +123,25 @@ fn apply(
     options: &CompressOptions,
     spill: &mut spill::Spill,
     progress: &mut dyn FnMut(Progress<'_>) -> ControlFlow<()>,
-) -> Result<(Program, Vec<Report>), Error> {
+) -> Result<Applied, Error> {
     let mut made = program.clone();
     let mut store =
         |tensor| spill.keep(tensor).map_err(|e| std::io::Error::other(files::describe(&e)).into());
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
     let mut reports = Vec::new();
-    for (i, config) in options.steps.iter().enumerate() {
+    let mut activations = Vec::new();
+    for config in &options.steps {
+        if config.has_activations() {
+            let samples = options.samples.as_ref().ok_or_else(calibrate::without_data)?;
+            activations.extend(calibrate::activations(&mut made, config, samples)?);
+            continue;
+        }
         let mut work = Work { workers, store: &mut store, progress: &mut *progress };
-        let report = anemone_compress::compress(&mut made, config, i > 0 || options.joint, &mut work);
+        let report =
+            anemone_compress::compress(&mut made, config, !reports.is_empty() || options.joint, &mut work);
         reports.push(report.map_err(Error::from_cause)?);
     }
-    Ok((made, reports))
+    Ok(Applied { program: made, steps: reports, activations })
 }
 
 /// Writes a model with every compressed weight unpacked; returns how many there were.

@@ -40,6 +40,7 @@ fn step(config: &Config) -> Vec<String> {
 
 fn class(scheme: &Scheme) -> &'static str {
     match scheme {
+        Scheme::Activation(_) => "OpActivationLinearQuantizerConfig",
         Scheme::Linear(_) => "OpLinearQuantizerConfig",
         Scheme::Palette(_) => "OpPalettizerConfig",
         Scheme::Prune(Pruning::Threshold { .. }) => "OpThresholdPrunerConfig",
@@ -62,6 +63,10 @@ fn quoted(name: &str) -> String {
 
 fn rule(rule: &Rule) -> String {
     let mut settings = match &rule.scheme {
+        Scheme::Activation(a) => {
+            let mode = if a.mode == LinearMode::Affine { "linear" } else { "linear_symmetric" };
+            vec![format!("mode: {mode}"), format!("dtype: {}", a.dtype.name())]
+        }
         Scheme::Linear(l) => linear(l),
         Scheme::Palette(p) => palette(p),
         Scheme::Prune(p) => pruning(p),
@@ -124,6 +129,7 @@ fn pruning(p: &Pruning) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::read_config;
+    use anemone_compress::config::Activation;
     use anemone_tensor::DType;
 
     #[test]
@@ -131,6 +137,7 @@ mod tests {
         let grouped = Granularity::PerGroupedChannel { size: 16, axis: Some(1) };
         let schemes = [
             Scheme::Linear(Linear::default()),
+            Scheme::Activation(Activation { dtype: DType::U8, ..Activation::default() }),
             Scheme::Linear(Linear {
                 mode: LinearMode::Affine,
                 dtype: DType::U4,

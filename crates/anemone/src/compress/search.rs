@@ -231,8 +231,8 @@ impl<'a> Search<'a> {
             }
             None => ControlFlow::Continue(()),
         };
-        let (program, reports) = super::apply(&self.opened.program, &options, &mut spill, &mut hear)?;
-        Ok((program, reports.into_iter().flat_map(|r| r.weights).collect()))
+        let made = super::apply(&self.opened.program, &options, &mut spill, &mut hear)?;
+        Ok((made.program, made.steps.into_iter().flat_map(|r| r.weights).collect()))
     }
 
     /// Tells what comes next, and ends the work when asked to.

@@ -1,7 +1,7 @@
 //! Configurations as files have them, turned into rules.
 
 use crate::Error;
-use anemone_compress::config::{Granularity, Linear, Palette};
+use anemone_compress::config::{Activation, Granularity, Linear, Palette};
 use anemone_compress::{BITS, Config, LinearMode, PaletteMode, Pruning, Rule, Scheme};
 use anemone_formats::optimization_config::{OpConfig, OptimizationConfig, Setting};
 use anemone_tensor::DType;
@@ -105,6 +105,7 @@ fn rule(from: &OpConfig) -> Result<Rule, Error> {
     let threshold = s.count("weight_threshold")?.unwrap_or(2048);
     let scheme = match from.class.as_str() {
         "OpLinearQuantizerConfig" => Scheme::Linear(linear(&mut s)?),
+        "OpActivationLinearQuantizerConfig" => Scheme::Activation(activation(&mut s)?),
         "OpPalettizerConfig" => Scheme::Palette(palette(&mut s)?),
         "OpThresholdPrunerConfig" => Scheme::Prune(Pruning::Threshold {
             threshold: s.number("threshold")?.unwrap_or(1e-12),
@@ -114,7 +115,7 @@ fn rule(from: &OpConfig) -> Result<Rule, Error> {
         other => {
             return Err(Error::new(format!(
                 "config_type {other:?}; there are OpLinearQuantizerConfig, OpPalettizerConfig, \
-                 OpThresholdPrunerConfig and OpMagnitudePrunerConfig"
+                 OpThresholdPrunerConfig, OpMagnitudePrunerConfig and OpActivationLinearQuantizerConfig"
             )));
         }
     };
@@ -141,6 +142,26 @@ fn linear(s: &mut Settings<'_>) -> Result<Linear, Error> {
         }
     };
     Ok(Linear { mode, dtype, granularity })
+}
+
+fn activation(s: &mut Settings<'_>) -> Result<Activation, Error> {
+    let mode = linear_mode(s.word("mode")?.unwrap_or("linear_symmetric"))?;
+    let dtype = activation_dtype(s.word("dtype")?.unwrap_or("int8"))?;
+    // A class of coremltools that takes more than it uses: activations have one scale per tensor.
+    s.word("granularity")?;
+    s.counts("block_size")?;
+    Ok(Activation { mode, dtype })
+}
+
+/// `int8` or `uint8`.
+///
+/// # Errors
+/// When it is another word.
+pub fn activation_dtype(word: &str) -> Result<DType, Error> {
+    match DType::from_name(word) {
+        Some(d @ (DType::I8 | DType::U8)) => Ok(d),
+        _ => Err(Error::new(format!("type {word:?}; activations are int8 or uint8"))),
+    }
 }
 
 /// `linear_symmetric` or `linear`, in either case.

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 /// Arguments of `compress`.
 #[derive(Debug, ClapArgs)]
 #[command(group(clap::ArgGroup::new("what").required(true).multiple(true)
-    .args(["linear", "palettize", "prune", "n_m", "config", "budget", "max_loss"])))]
+    .args(["linear", "palettize", "prune", "n_m", "activations", "config", "budget", "max_loss"])))]
 #[command(group(clap::ArgGroup::new("search").multiple(true).args(["budget", "max_loss"])))]
 pub(crate) struct CompressArgs {
     /// Model: .mlpackage or .mlmodelc
@@ -28,6 +28,9 @@ pub(crate) struct CompressArgs {
     /// Zero n of every m neighbours, by magnitude: 2:4
     #[arg(long = "n-m", value_name = "N:M", value_parser = ratio, conflicts_with = "prune")]
     pub n_m: Option<(usize, usize)>,
+    /// Quantise what convolutions, linear, pools and additions read, too: int8 or uint8; ranges come from --inputs
+    #[arg(long, value_name = "TYPE", conflicts_with_all = ["config", "budget", "max_loss"])]
+    pub activations: Option<String>,
     /// linear-symmetric (default) or linear; kmeans (default), uniform or unique
     #[arg(long)]
     pub mode: Option<String>,

@@ -17,8 +17,36 @@ pub(crate) struct Compress {
     steps: Vec<Vec<Weight>>,
     effect: Option<Effect>,
     warnings: Vec<Warning>,
+    activations: Vec<Activation>,
     /// The front of a search, large to small.
     front: Option<Vec<Point>>,
+}
+
+/// A value that ops read in 8 bits.
+#[derive(Debug, Serialize)]
+struct Activation {
+    value: String,
+    dtype: String,
+    scale: f32,
+    zero_point: i64,
+    min: f32,
+    max: f32,
+    /// Results of the ops that read it.
+    readers: Vec<String>,
+}
+
+impl Activation {
+    fn of(q: &anemone::schemes::Quantised) -> Activation {
+        Activation {
+            value: q.value.clone(),
+            dtype: q.dtype.name().to_owned(),
+            scale: q.scale,
+            zero_point: q.zero_point,
+            min: q.range.min,
+            max: q.range.max,
+            readers: q.readers.iter().map(|(_, name)| name.clone()).collect(),
+        }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -151,6 +179,7 @@ impl Compress {
             steps: c.steps.iter().map(|s| s.weights.iter().map(Weight::of).collect()).collect(),
             effect: c.effect.as_ref().map(Effect::of),
             warnings: c.warnings.iter().map(Warning::of).collect(),
+            activations: c.activations.iter().map(Activation::of).collect(),
             front: found.map(|f| f.front.iter().map(Point::of).collect()),
         }
     }

@@ -8,7 +8,7 @@ use crate::{Outcome, human, json, style};
 use anemone::ane::{Device, Units};
 use anemone::data::Inputs;
 use anemone::files::Files;
-use anemone::schemes::config::{Granularity, Linear, Palette};
+use anemone::schemes::config::{Activation, Granularity, Linear, Palette};
 use anemone::schemes::{self, Config, PaletteMode, Pruning, Report, Rule, Scheme};
 use anemone::{CompressOptions, Compression, Effect, Error, Found, Goal, SampleOptions, SearchOptions};
 use std::ops::ControlFlow;
@@ -114,6 +114,10 @@ fn steps(args: &CompressArgs) -> Result<Vec<Config>, Error> {
         return read_config(file);
     }
     let mut steps = Vec::new();
+    if let Some(dtype) = &args.activations {
+        let activation = Activation { dtype: anemone::activation_dtype(dtype)?, ..Activation::default() };
+        steps.push(Scheme::Activation(activation));
+    }
     if let Some(pruning) = pruning(args) {
         steps.push(Scheme::Prune(pruning));
     }
@@ -188,6 +192,12 @@ fn report(c: &Compression, found: Option<&Found>) -> String {
     );
     for step in &c.steps {
         out.push_str(&weights(step));
+    }
+    if !c.activations.is_empty() {
+        out.push_str(&format!(
+            "\n{} activations are quantised; --json has their scales\n",
+            c.activations.len()
+        ));
     }
     out.push_str(&found.map_or_else(String::new, front::table));
     if let Some(effect) = &c.effect {

@@ -155,6 +155,24 @@ fn size(path: &std::path::Path) -> u64 {
 }
 
 #[test]
+fn activations_are_calibrated_on_data_and_go_with_weights() {
+    let folder = with_model();
+    let samples = corpus("models/ppocr-cls.inputs.safetensors");
+    let run = |more: &[&str]| {
+        let args = ["compress", "m.mlpackage", "-o", "small.mlpackage", "--activations", "int8", "--json"];
+        anemone_in(folder.path(), args.iter().chain(more))
+    };
+    run(&[]).fails(&["--inputs", "--random"]);
+    let report = run(&["--linear", "int8", "--inputs", samples.to_str().unwrap()]).json("anemone.compress/1");
+    let quantised = report["activations"].as_array().unwrap();
+    assert!(quantised.len() > 20 && quantised.iter().all(|q| q["scale"].as_f64().unwrap() > 0.0), "{report}");
+    assert!(!report["steps"][0].as_array().unwrap().is_empty());
+    let effect = &report["effect"]["outputs"][0];
+    assert!(effect["cosine"].as_f64().unwrap() > 0.95, "{effect}");
+    assert_eq!(list(folder.path()), ["m.mlpackage", "small.mlpackage"]);
+}
+
+#[test]
 fn a_budget_is_kept_and_its_recipe_gives_the_same_bytes() {
     let folder = with_model();
     let samples = corpus("models/ppocr-cls.inputs.safetensors");
