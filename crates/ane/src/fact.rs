@@ -1,6 +1,7 @@
 //! Facts: what is known, of what, from where. They stand in `data/facts.toml`.
 
 use crate::device::Device;
+use crate::os::Os;
 use crate::source::Source;
 use serde::Deserialize;
 use std::collections::HashMap;
@@ -155,6 +156,12 @@ impl Fact {
         self.chips.is_empty() || self.chips.iter().any(|c| *c == device.chip || *c == device.engine)
     }
 
+    /// True when it was seen on a system of that generation, or no system is recorded; macOS and iOS of one year count
+    /// as one.
+    pub fn holds_on(&self, os: Os) -> bool {
+        self.os.is_empty() || self.os.parse::<Os>().is_ok_and(|seen| seen.generation() == os.generation())
+    }
+
     /// Where it was seen, for people; `everywhere` when that is not limited.
     pub fn scope(&self) -> String {
         let chips = self.chips.join(", ");
@@ -206,10 +213,23 @@ mod tests {
                 let known = Device::known().iter().any(|d| d.chip == *chip || d.engine == *chip);
                 assert!(known, "{}: {chip}", fact.id);
             }
+            assert!(fact.os.is_empty() || fact.os.parse::<Os>().is_ok(), "{}: {}", fact.id, fact.os);
             for op in &fact.ops {
                 assert!(anemone_mil::ops::find(op).is_some(), "{}: {op}", fact.id);
             }
         }
+    }
+
+    #[test]
+    fn a_fact_counts_for_the_systems_of_the_year_it_was_seen_in() {
+        let on = |text: &str| text.parse::<Os>().expect("a system");
+        let seen = Fact::named("planner-fixed-cost").expect("a fact");
+        assert_eq!(seen.os, "macOS 27.0.1");
+        assert!(
+            seen.holds_on(on("macOS 27")) && seen.holds_on(on("ios27.2")) && !seen.holds_on(on("macOS 15"))
+        );
+        let unrecorded = Fact::all().iter().find(|f| f.os.is_empty()).expect("one without a system");
+        assert!(unrecorded.holds_on(on("macOS 15")));
     }
 
     #[test]

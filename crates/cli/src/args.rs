@@ -116,6 +116,7 @@ Settings are read from anemone.toml where the command runs:
     #[command(after_help = "Examples:
   anemone facts
   anemone facts --op conv --device m1
+  anemone facts --topic eligibility --os ios18
   anemone facts --topic weights --json")]
     Facts(FactsArgs),
     /// Show one fact with both sides and who decided, or the page of a rule
@@ -220,6 +221,9 @@ pub(crate) struct FactsArgs {
     /// Only facts that were seen on this device, or are about all of them
     #[arg(long)]
     pub device: Option<String>,
+    /// Only facts that were seen on a system of this year (macOS 27, ios18), or name none
+    #[arg(long)]
+    pub os: Option<Os>,
     /// Only facts of this topic, such as eligibility, cost or weights
     #[arg(long)]
     pub topic: Option<String>,

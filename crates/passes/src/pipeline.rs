@@ -127,6 +127,9 @@ pub static CLEAN: &[&str] = &[
     "merge_transposes",
     "remove_transposes",
     "merge_reshapes",
+    "merge_layouts",
+    "fuse_matmul_transpose",
+    "turn_products",
     "merge_pads",
     "remove_dead",
 ];

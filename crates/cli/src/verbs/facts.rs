@@ -12,6 +12,7 @@ pub(super) fn list(args: &FactsArgs) -> Result<Outcome, Error> {
     let wanted = |f: &&Fact| {
         args.op.as_ref().is_none_or(|op| f.concerns(op))
             && device.as_ref().is_none_or(|d| f.covers(d))
+            && args.os.is_none_or(|os| f.holds_on(os))
             && args.topic.as_ref().is_none_or(|t| f.topic == *t)
     };
     let facts: Vec<&Fact> = Fact::all().iter().filter(wanted).collect();

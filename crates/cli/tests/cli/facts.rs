@@ -18,6 +18,9 @@ fn facts_are_listed_by_op_and_device() {
     assert!(ids(&[]).len() > 100);
     let m1 = ids(&["--device", "M1"]);
     assert!(m1.contains(&"ane-extent-16k".into()) && !m1.contains(&"ane-extent".into()), "{m1:?}");
+    let older = ids(&["--os", "ios18"]);
+    assert!(!older.contains(&"planner-fixed-cost".into()) && older.contains(&"ane-fp32".into()), "{older:?}");
+    assert!(ids(&["--os", "macos 27"]).contains(&"planner-fixed-cost".into()));
     anemone(["facts", "--op", "convolution"]).fails(&["convolution", "no MIL op"]);
 }
 

@@ -1,4 +1,6 @@
 //! Attention written out, as rewrites take it apart.
+//!
+//! Where the result is transposed right away, the last product is computed the other way round.
 
 use super::filters::{part, weight};
 use super::pieces::{Span, concat, cut, extents, matmul};
@@ -18,6 +20,12 @@ pub(super) struct Attention<'a> {
     scores: OpRef<'a>,
     /// Extents of the scores: batch dims, queries, keys.
     shape: Vec<usize>,
+    /// What to replace: the result, or that of the only op that takes it, which swaps its last two dims.
+    result: ValueId,
+    /// True when the last two dims of `result` are swapped.
+    turned: bool,
+    /// True when `mix` computes them swapped by itself: `matmul(v, weights, transpose_y = true)`.
+    swapped: bool,
 }
 
 /// Ops that treat every score by itself.
@@ -34,10 +42,7 @@ impl<'a> Attention<'a> {
     /// When it is none.
     pub(super) fn of(mix: OpRef<'a>) -> Result<Attention<'a>, Miss> {
         mix.expect(&["matmul"])?;
-        if mix.site()?.bool("transpose_x")? {
-            return Err("the left operand lies the other way round".into());
-        }
-        let softmax = mix.sole(mix.operand("x")?, &["softmax"])?;
+        let (softmax, swapped) = weights(mix)?;
         let x = softmax.operand("x")?;
         let shape = extents(softmax, x)?;
         if shape.len() < 3 || softmax.site()?.axis("axis", shape.len())? + 1 != shape.len() {
@@ -46,7 +51,13 @@ impl<'a> Attention<'a> {
         let (mut chain, scores) =
             chain(softmax, x, 0).ok_or("what the softmax takes is no product of two tensors")?;
         chain.reverse();
-        Ok(Attention { mix, softmax, chain, scores, shape })
+        let result = mix.result()?;
+        let user = mix.index.only(result).map(|id| OpRef { id, ..mix });
+        let turned = user.filter(|u| u.feeds_only_this(result).is_ok() && swaps(*u, shape.len()));
+        let turned = turned.filter(|_| !swapped);
+        let result = turned.map_or(Ok(result), |t| t.result())?;
+        let turned = turned.is_some() || swapped;
+        Ok(Attention { mix, softmax, chain, scores, shape, result, turned, swapped })
     }
 
     /// Number of queries, and of keys.
@@ -74,7 +85,12 @@ impl<'a> Attention<'a> {
             attention: self,
             query: Operand::of(self.scores, "x", false)?,
             key: Operand::of(self.scores, "y", true)?,
-            value: Operand::of(self.mix, "y", true)?,
+            value: if self.swapped {
+                let value = Operand::of(self.mix, "x", false)?;
+                Operand { lies: !value.lies, ..value }
+            } else {
+                Operand::of(self.mix, "y", true)?
+            },
             window,
             patch: Patch::default(),
             made: HashMap::new(),
@@ -82,8 +98,30 @@ impl<'a> Attention<'a> {
         };
         let whole: Vec<Span> = self.shape.iter().map(|&n| (0, n)).collect();
         let joined = pieces.heads(axes, whole)?;
-        Ok(pieces.patch.replacing(self.mix.result()?, joined))
+        Ok(pieces.patch.replacing(self.result, joined))
     }
+}
+
+/// The softmax that makes the weights, and whether the product has them on the right, the other way round.
+fn weights(mix: OpRef<'_>) -> Result<(OpRef<'_>, bool), Miss> {
+    let site = mix.site()?;
+    let on_the_right = site.bool("transpose_y")?;
+    if let Some(found) = mix.sole(mix.operand("y")?, &["softmax"]).ok().filter(|_| on_the_right) {
+        return Ok((found, true));
+    }
+    if site.bool("transpose_x")? {
+        return Err("the left operand lies the other way round".into());
+    }
+    Ok((mix.sole(mix.operand("x")?, &["softmax"])?, false))
+}
+
+/// True for a `transpose` of the last two dims.
+pub(super) fn swaps(op: OpRef<'_>, rank: usize) -> bool {
+    let Some(perm) = op.is(&["transpose"]).then(|| op.site().ok()?.axes("perm", rank).ok()).flatten() else {
+        return false;
+    };
+    let swapped = |d: usize| if d + 2 == rank { rank - 1 } else { rank - 2 };
+    perm.into_iter().eq((0..rank).map(|d| if d + 2 >= rank { swapped(d) } else { d }))
 }
 
 /// From the softmax back to the product that makes the scores.
@@ -133,12 +171,7 @@ impl Operand {
     /// A transpose of the last two dims is one that the product does by itself.
     fn look_through_transpose(&mut self, op: OpRef<'_>) {
         let rank = self.shape.len();
-        let swapped = |d: usize| if d + 2 == rank { rank - 1 } else { rank - 2 };
-        let found = op.made_by(self.value, &["transpose"]).ok().and_then(|t| {
-            let perm = t.site().ok()?.axes("perm", rank).ok()?;
-            let expected = (0..rank).map(|d| if d + 2 >= rank { swapped(d) } else { d });
-            perm.into_iter().eq(expected).then(|| t.op().value("x"))?
-        });
+        let found = op.maker(self.value).filter(|t| swaps(*t, rank)).and_then(|t| t.op().value("x"));
         if let Some(x) = found {
             self.value = x;
             self.shape.swap(rank - 1, rank - 2);
@@ -232,7 +265,7 @@ impl Pieces<'_, '_> {
             spans[rows] = (from, (from + self.window).min(self.attention.extent().0));
             parts.push(self.window(&spans)?);
         }
-        concat(&mut self.patch, parts, rows)
+        concat(&mut self.patch, parts, rows + usize::from(self.attention.turned))
     }
 
     fn window(&mut self, spans: &[Span]) -> Result<Ref, Miss> {
@@ -253,6 +286,10 @@ impl Pieces<'_, '_> {
         }
         let weights = self.patch.variant(attention.softmax.op(), "weights", vec![("x", scores)]);
         let value = self.operand(|p| &p.value, batch, [all, all])?;
+        if attention.turned {
+            let (value, lies) = value;
+            return Ok(matmul(&mut self.patch, (value, !lies), (weights, true)));
+        }
         Ok(matmul(&mut self.patch, (weights, false), value))
     }
 

@@ -10,14 +10,10 @@
 
 use super::Limits;
 use super::filters::weight;
-use crate::legal::only_masks;
+use crate::legal::{LARGE, MASK, only_masks};
 use crate::{Miss, OpRef, Patch};
 use anemone_mil::{Const, Tensor, ValueId, Weight};
 
-/// What stands for minus infinity in a mask, positive.
-pub const MASK: f64 = 1e4;
-/// Numbers from here on are bounded: half of the largest one of `fp16`, where sums on the engine end.
-const LARGE: f64 = 32752.0;
 /// Constants longer than this are weights, not masks.
 const LOOKED_AT: usize = 1 << 22;
 

@@ -8,6 +8,7 @@ pub mod bound_masks;
 mod filters;
 pub mod linear_to_conv;
 pub mod merge_dims;
+pub mod merge_layouts;
 pub mod move_casts;
 pub mod narrow_integers;
 pub mod pad_with_zeros;
@@ -24,6 +25,7 @@ pub mod split_matmul;
 pub mod split_pool;
 pub mod split_softmax;
 pub mod split_sum;
+pub mod turn_products;
 pub mod write_out_attention;
 
 use crate::pipeline::{Exactness, Pass, Run};
@@ -94,6 +96,7 @@ pub static ENGINE: &[Pass] = &[
     rounding("bound_masks", bound_masks::rewrite),
     exact("linear_to_conv", linear_to_conv::rewrite),
     exact("merge_dims", merge_dims::rewrite),
+    exact("merge_layouts", merge_layouts::rewrite),
     exact("move_casts", move_casts::rewrite),
     Pass {
         name: narrow_integers::NAME,
@@ -114,5 +117,6 @@ pub static ENGINE: &[Pass] = &[
     exact("split_pool", split_pool::rewrite),
     exact("split_softmax", split_softmax::rewrite),
     rounding("split_sum", split_sum::rewrite),
+    exact("turn_products", turn_products::rewrite),
     rounding("write_out_attention", write_out_attention::rewrite),
 ];

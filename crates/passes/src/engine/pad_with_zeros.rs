@@ -8,14 +8,13 @@
 
 use super::Limits;
 use super::pieces::{binary, extents, number};
+use crate::legal::LARGE;
 use crate::{Miss, OpRef, Patch};
 use anemone_mil::ops::{Pad, PadMode};
 use anemone_mil::{Tensor, Weight};
 
 /// A border with more elements is not written.
 const LARGEST: usize = 1 << 22;
-/// Numbers from here on do not add up to something finite.
-const LARGE: f64 = 32752.0;
 
 /// The rewrite; looks at `pad`.
 ///

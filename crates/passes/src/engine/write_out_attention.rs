@@ -9,8 +9,8 @@
 //! product, so that its sums stay small.
 
 use super::Limits;
-use super::bound_masks::MASK;
 use super::pieces::{binary, extents, matmul, number};
+use crate::legal::MASK;
 use crate::{Miss, OpRef, Patch, Ref};
 use anemone_mil::{DType, Tensor};
 use anemone_tensor::num;

@@ -6,7 +6,7 @@
 //! An op stays in `fp32` where `fp16` would not do:
 //!
 //! * its signature does not take `fp16`;
-//! * a finite constant of it would become infinite, unless it only masks what a `softmax` takes: then it becomes ±2^15;
+//! * a finite constant of it would become infinite, unless it only masks what a `softmax` takes: then it becomes ±10000;
 //! * a single number of it that is not zero would become zero (`x + 1e-10`), and so do the `log`, root, reciprocal or
 //!   quotient that it was added for;
 //! * it makes the squares that such a number is added to, however they are summed and rooted in between: `fp16` has

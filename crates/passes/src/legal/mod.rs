@@ -4,4 +4,4 @@ pub mod lower_precision;
 mod range;
 mod squares;
 
-pub(crate) use range::only_masks;
+pub(crate) use range::{LARGE, MASK, only_masks};

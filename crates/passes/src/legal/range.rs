@@ -5,8 +5,12 @@ use anemone_mil::{Const, DType, Function, Literal, Op, OpId, Tensor, ValueId};
 use anemone_tensor::f16;
 use std::collections::HashSet;
 
-/// Stands for numbers beyond the range where they only mask: small enough to be added to, and its exponential is 0.
-const MASK: f64 = 32768.0;
+/// Stands for large numbers that only mask: three of them add up to less than 32768, from where sums are infinite on the
+/// engine, and its exponential is 0.
+pub(crate) const MASK: f64 = 1e4;
+
+/// Half of the largest number of `fp16`: a mask from here on is bounded.
+pub(crate) const LARGE: f64 = 32752.0;
 
 /// How a constant fares in `fp16`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +51,7 @@ pub(super) fn half(constant: &Const, param: &str, masks: bool) -> Const {
                 Tensor::scalar_f64(DType::F16, t.f64_at(0).max(smallest)).reshaped(t.shape())
             }
             _ if masks => {
-                let clamped = |v: f64| if v.is_finite() { v.clamp(-MASK, MASK) } else { v };
+                let clamped = |v: f64| if v.is_finite() && v.abs() >= LARGE { MASK.copysign(v) } else { v };
                 let values: Vec<f64> = t.to_f64s().into_iter().map(clamped).collect();
                 Tensor::from_f64s(DType::F16, t.shape(), &values)
             }
