@@ -1,7 +1,41 @@
-//! Memory that is asked for, never presumed.
+//! Memory that is asked for, never presumed, and numbers that are read where they lie.
 
+use anemone_mil::{DType, Tensor};
 use anemone_model::PredictError;
 use std::alloc::{Layout, alloc_zeroed};
+use std::ops::Deref;
+
+/// The elements of a constant as `f32`: the bytes of the tensor where they are such numbers already, else a copy.
+pub(crate) enum Floats {
+    /// Bytes of `fp32` numbers in the order of this machine, aligned.
+    Shared(Tensor),
+    /// Converted.
+    Own(Vec<f32>),
+}
+
+impl Floats {
+    /// The elements of `tensor`.
+    pub(crate) fn of(tensor: Tensor) -> Floats {
+        let aligned = tensor.bytes().as_ptr().cast::<f32>().is_aligned();
+        if tensor.dtype() == DType::F32 && aligned && cfg!(target_endian = "little") {
+            Floats::Shared(tensor)
+        } else {
+            Floats::Own(tensor.to_f32s())
+        }
+    }
+}
+
+impl Deref for Floats {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        match self {
+            // SAFETY: every 4 bytes are an `f32`; what is not aligned is none of the middle part, and all of it is.
+            Floats::Shared(tensor) => unsafe { tensor.bytes().align_to::<f32>().1 },
+            Floats::Own(values) => values,
+        }
+    }
+}
 
 /// Number of elements of a shape whose tensor takes at most `limit` bytes at `width` bytes each.
 ///
@@ -48,6 +82,27 @@ pub(crate) fn zeros(count: usize, limit: u64, place: impl Fn() -> String) -> Res
 #[cfg(test)]
 mod tests {
     use super::*;
+    use anemone_tensor::Bytes;
+
+    #[test]
+    fn numbers_are_copied_only_where_they_lie_wrong() {
+        let numbers = [1.5f32, -0.0, f32::MAX];
+        let bytes: Vec<u8> = [0; 4].into_iter().chain(numbers.iter().flat_map(|v| v.to_le_bytes())).collect();
+        let bytes = Bytes::from(bytes);
+        for skip in 0..4 {
+            let lying = bytes.slice(skip..skip + 12);
+            let expected = Tensor::new(DType::F32, [3], lying.to_vec()).expect("12 bytes").to_f32s();
+            let aligned = lying.as_ptr().addr().is_multiple_of(4);
+            let floats = Floats::of(Tensor::new(DType::F32, [3], lying).expect("12 bytes"));
+            assert_eq!(matches!(floats, Floats::Shared(_)), aligned);
+            assert_eq!(
+                floats.iter().map(|v| v.to_bits()).collect::<Vec<_>>(),
+                expected.iter().map(|v| v.to_bits()).collect::<Vec<_>>()
+            );
+        }
+        let half = Tensor::from_f32s([3], &numbers).expect("3 numbers").cast(DType::F16);
+        assert_eq!(*Floats::of(half), [1.5, -0.0, f32::INFINITY]);
+    }
 
     #[test]
     fn too_much_is_refused_before_it_is_asked_for() {

@@ -12,6 +12,7 @@ mod states;
 use crate::arena::{Arena, Span};
 use crate::kernels::elementwise::round_to_half;
 use crate::lower::{Io, Kernel, Mixed, Operand, Target};
+use crate::memory::Floats;
 use crate::pool::Pool;
 use crate::profile::{Profiler, REFERENCE, StepInfo, describe};
 use crate::{Options, State};
@@ -81,7 +82,7 @@ pub(crate) struct Plan {
     steps: Vec<Step>,
     places: HashMap<ValueId, Place>,
     spans: Vec<Span>,
-    constants: Vec<Vec<f32>>,
+    constants: Vec<Floats>,
     held: Vec<Option<Literal>>,
     arena: Arena,
     options: Options,
@@ -215,7 +216,7 @@ impl Plan {
             .reads
             .iter()
             .filter_map(|p| match p {
-                Place::Constant(c) => Some(constants[*c].as_slice()),
+                Place::Constant(c) => Some(&*constants[*c]),
                 Place::Buffer(_) => shared.next(),
                 Place::Held(_) => widened.next().map(Vec::as_slice),
             })

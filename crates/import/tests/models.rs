@@ -131,6 +131,47 @@ fn unsupported_nodes_are_named_all_at_once_before_any_work() {
     );
 }
 
+/// MNIST's input through an `If` on whether anything in it is not 0; branch 0 is the one taken then.
+fn branching(branches: [NodeProto; 2]) -> ModelProto {
+    let mut model = model("mnist");
+    let graph = model.graph.as_mut().expect("a graph");
+    let int = |name: &str, i| AttributeProto { name: name.into(), i, ..Default::default() };
+    let mut cast = node("Cast", "cond", "", vec![int("to", 9)]);
+    cast.input = vec!["most_out".into()];
+    let attributes = ["then_branch", "else_branch"].into_iter().zip(branches).map(|(name, inner)| {
+        let info = ValueInfoProto { name: inner.output[0].clone(), ..Default::default() };
+        let g =
+            anemone_formats::onnx::GraphProto { node: vec![inner], output: vec![info], ..Default::default() };
+        AttributeProto { name: name.into(), g: Some(Box::new(g)), ..Default::default() }
+    });
+    let mut choice = node("If", "choice", "", attributes.collect());
+    choice.input = vec!["cond_out".into()];
+    graph.node = vec![node("ReduceMax", "most", "", vec![int("keepdims", 0)]), cast, choice];
+    graph.output.truncate(1);
+    graph.output[0].name = "choice_out".into();
+    model
+}
+
+#[test]
+fn a_branch_that_no_runtime_could_run_is_left_out_with_a_note() {
+    let lstm = |name| node("LSTM", name, "", vec![]);
+    let one = branching([node("Relu", "kept", "", vec![]), lstm("rnn")]);
+    let imported = import(&one, Opset::Ios17, &[]).unwrap_or_else(|e| panic!("{e}"));
+    let notes: Vec<String> = imported.notes.iter().map(ToString::to_string).collect();
+    let wanted = "node 2 \"choice\" (If, opset 8): else_branch fails for the given input shapes, so the other one is \
+                  always taken: node 2 \"choice\" (If, opset 8), else_branch: node 0 \"rnn\" (LSTM, opset 8): X has 4 \
+                  dims, but must have 3";
+    assert_eq!(notes, [wanted]);
+    let x = Tensor::from_f64s(DType::F32, [1, 1, 28, 28], &vec![-1.0; 784]).expect("fits");
+    let found = common::run(&imported, std::slice::from_ref(&x)).expect("runs");
+    assert_eq!(found[0].to_f32s(), [0.0; 784]);
+
+    let none = problems(import(&branching([lstm("a"), lstm("b")]), Opset::Ios17, &[]));
+    assert_eq!(none.lines().count(), 2, "{none}");
+    let unknown = branching([node("Relu", "kept", "", vec![]), node("Transpose", "bent", "", vec![])]);
+    assert!(import(&unknown, Opset::Ios17, &[]).is_ok_and(|i| i.notes.is_empty()));
+}
+
 #[test]
 fn faults_of_several_nodes_are_reported_together_and_once() {
     let mut model = model("mnist");

@@ -131,6 +131,14 @@ impl Builder {
         entered.inner
     }
 
+    /// Puts the ops of a nested block without inputs, held by no op yet, at the end of the current block; answers what
+    /// it handed out.
+    pub fn dissolve(&mut self, block: BlockId) -> Vec<ValueId> {
+        let inner = std::mem::take(self.function.block_mut(block));
+        self.function.block_mut(self.block).ops.extend(inner.ops);
+        inner.outputs
+    }
+
     /// The block that ops go into.
     pub fn current_block(&self) -> BlockId {
         self.block

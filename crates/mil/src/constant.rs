@@ -120,6 +120,8 @@ pub enum Recipe {
     Cast(Weight),
     /// Permute dims: dim `i` of the result is dim `perm[i]` of the source.
     Transpose(Weight, Vec<usize>),
+    /// Multiply every slice along the dim by its factor, in `fp32`, rounded to the type of the source.
+    Scale(Weight, usize, Arc<[f32]>),
     /// Unpack what an engine keeps in a form of its own.
     Unpack(Arc<dyn Packed>),
 }
@@ -162,6 +164,14 @@ impl Weight {
         Weight { dtype: self.dtype, shape, data: WeightData::Computed(Arc::new(recipe)), origin: None }
     }
 
+    /// The same weight with every slice along dim `axis` multiplied by its factor, when asked for; one factor per slice
+    /// of a float weight is needed.
+    pub fn scaled(self, axis: usize, factors: impl Into<Arc<[f32]>>) -> Weight {
+        let (dtype, shape) = (self.dtype, self.shape.clone());
+        let recipe = Recipe::Scale(self, axis, factors.into());
+        Weight { dtype, shape, data: WeightData::Computed(Arc::new(recipe)), origin: None }
+    }
+
     /// A weight that an engine keeps packed.
     pub fn packed(dtype: DType, shape: impl Into<Vec<usize>>, packed: Arc<dyn Packed>) -> Weight {
         let data = WeightData::Computed(Arc::new(Recipe::Unpack(packed)));
@@ -185,7 +195,7 @@ impl Weight {
         match &self.data {
             WeightData::Bytes(_) => true,
             WeightData::Computed(r) => match &**r {
-                Recipe::Cast(w) | Recipe::Transpose(w, _) => w.is_available(),
+                Recipe::Cast(w) | Recipe::Transpose(w, _) | Recipe::Scale(w, _, _) => w.is_available(),
                 Recipe::Unpack(_) => true,
             },
             WeightData::Missing => false,
@@ -198,9 +208,20 @@ impl Recipe {
         match self {
             Recipe::Cast(w) => Ok(w.tensor()?.cast(dtype)),
             Recipe::Transpose(w, perm) => transpose(&w.tensor()?, perm),
+            Recipe::Scale(w, axis, factors) => scale(&w.tensor()?, *axis, factors),
             Recipe::Unpack(packed) => packed.unpack(),
         }
     }
+}
+
+/// Multiplies every slice along a dim by its factor.
+fn scale(t: &Tensor, axis: usize, factors: &[f32]) -> Result<Tensor, TensorError> {
+    let inner: usize = t.shape().iter().skip(axis + 1).product();
+    let mut values = t.to_f32s();
+    for (slice, factor) in values.chunks_mut(inner.max(1)).zip(factors.iter().cycle()) {
+        slice.iter_mut().for_each(|v| *v *= factor);
+    }
+    Ok(Tensor::from_f32s(t.shape(), &values)?.cast(t.dtype()))
 }
 
 /// Permutes the dims of a tensor: dim `i` of the result is dim `perm[i]` of the source.
@@ -306,5 +327,16 @@ mod tests {
         let w = Weight::of(&t).transposed(&[1, 0]).cast(DType::F16);
         assert_eq!((w.dtype, w.shape.as_slice()), (DType::F16, &[3, 2][..]));
         assert_eq!(w.tensor().expect("available").to_f32s(), [1., 4., 2., 5., 3., 6.]);
+    }
+
+    #[test]
+    fn a_scaled_weight_is_made_when_asked_for_in_the_type_of_its_source() {
+        let t = Tensor::from_f32s([2, 3], &[1., 2., 3., 4., 5., 6.]).expect("fits");
+        let numbers = |w: Weight| w.tensor().expect("available").to_f32s();
+        assert_eq!(numbers(Weight::of(&t).scaled(0, [2., -1.])), [2., 4., 6., -4., -5., -6.]);
+        assert_eq!(numbers(Weight::of(&t).scaled(1, [1., 0., 0.5])), [1., 0., 1.5, 4., 0., 3.]);
+        // A third is 0x3555 in `fp16`, 0.33325195.
+        let third = numbers(Weight::of(&t).cast(DType::F16).scaled(0, [1. / 3., 1.]));
+        assert_eq!(third[0], 0.333_251_95);
     }
 }

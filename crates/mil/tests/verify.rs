@@ -230,6 +230,10 @@ fn constants_whose_parts_disagree_are_reported() {
     let string = Type::from(TensorType::scalar(DType::String));
     let cases: Vec<(Const, &str)> = vec![
         (weight(&[2], 3).into(), "constant `c` takes 4 bytes as fp16 [2], but has 3"),
+        (
+            weight(&[2, 3], 12).scaled(0, [1.0; 3]).into(),
+            "constant `c` is [2, 3], but scales [2, 3] by 3 factors",
+        ),
         (crooked.into(), "constant `c` is [2, 2], but permutes [2, 3] by [0, 0]"),
         (
             Literal::Strings { shape: vec![3], values: vec!["a".into()] }.into(),

@@ -2,7 +2,7 @@
 
 use crate::{Index, Miss};
 use anemone_mil::ops::{Fault, Site};
-use anemone_mil::{Function, Op, OpId, Tensor, TensorType, ValueId};
+use anemone_mil::{Const, Function, Op, OpId, Tensor, TensorType, ValueId, Weight};
 
 /// An op within its function, with the uses of every value at hand.
 #[derive(Clone, Copy, Debug)]
@@ -139,6 +139,17 @@ impl<'a> OpRef<'a> {
         let constant = self.function.constant(value).and_then(|c| c.literal().ok());
         let numbers = constant.and_then(|l| l.as_tensor().cloned());
         numbers.ok_or_else(|| self.about(value, "is not constant"))
+    }
+
+    /// A constant tensor as a weight, which is not made when it is computed.
+    ///
+    /// # Errors
+    /// When it is the result of an op, or no tensor of numbers.
+    pub fn weight(&self, value: ValueId) -> Result<Weight, Miss> {
+        match self.function.constant(value) {
+            Some(Const::Weight(w)) if w.is_available() => Ok(w.clone()),
+            _ => self.constant(value).map(|t| Weight::of(&t)),
+        }
     }
 
     /// The constant operand of a binary op and the parameter of the other one.

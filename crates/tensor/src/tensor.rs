@@ -110,7 +110,8 @@ impl Tensor {
     /// # Errors
     /// When the number of values is not that of the shape.
     pub fn from_f32s(shape: impl Into<Vec<usize>>, values: &[f32]) -> Result<Tensor, TensorError> {
-        let out: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+        let mut out = vec![0u8; size_of_val(values)];
+        out.as_chunks_mut::<4>().0.iter_mut().zip(values).for_each(|(o, v)| *o = v.to_le_bytes());
         Tensor::new(DType::F32, shape, out)
     }
 

@@ -21,6 +21,7 @@ pub(crate) use mixed::{Mixed, Operand, Target};
 pub(crate) use packed::keep_packed;
 
 use crate::kernels::Activation;
+use crate::memory::Floats;
 use crate::pool::Pool;
 use crate::profile::{ALIAS, kernel_name};
 use anemone_mil::ops::Site;
@@ -139,6 +140,11 @@ impl Lowering<'_> {
     /// The numbers of a constant value.
     fn constant(&self, v: ValueId) -> Option<Tensor> {
         constant_tensor(self.site.function, v)
+    }
+
+    /// The numbers of a constant value for packing, not copied where they serve as they are.
+    fn weights(&self, v: ValueId) -> Option<Floats> {
+        self.constant(v).map(Floats::of)
     }
 
     /// The numbers of a constant operand; `None` when it is left out or computed.

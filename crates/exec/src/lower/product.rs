@@ -50,7 +50,7 @@ pub(super) fn linear(l: &Lowering<'_>) -> Option<Lowered> {
     if let Some(packed) = packed::product(l, x, v, false, rows, bias.clone()) {
         return Some(packed);
     }
-    let values = l.constant(v)?.to_f32s();
+    let values = l.weights(v)?;
     let packed = PackedRhs::new(Mat::stored(&values, k, n, true), l.pool.isa());
     let kernel = Box::new(Linear { rows, k, n, packed, bias, activation: l.activation, half: l.half() });
     Some(Lowered::Kernel { kernel, reads: vec![x] })

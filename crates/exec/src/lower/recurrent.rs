@@ -6,6 +6,7 @@ use crate::kernels::recurrent::{
     GruOrder, GruPlan, LstmFunctions, LstmOrder, LstmPlan, RecurrentShape, RecurrentWeights, Sequence,
 };
 use crate::kernels::recurrent_plain::{PlainPlan, Rule};
+use crate::memory::Floats;
 use crate::pool::Pool;
 use anemone_mil::ops::{Direction, GateActivation, Recurrent, RecurrentKind};
 
@@ -58,7 +59,7 @@ pub(super) fn recurrent(l: &Lowering<'_>) -> Option<Lowered> {
 }
 
 fn cell(l: &Lowering<'_>, view: &Recurrent, back: &str) -> Option<Cell> {
-    let floats = |param: &str| l.floats(&format!("{param}{back}"));
+    let floats = |param: &str| l.weights(l.value(&format!("{param}{back}"))?);
     let optional = |param: &str| match l.value(&format!("{param}{back}")) {
         Some(_) => floats(param).map(Some),
         None => Some(None),
@@ -78,12 +79,12 @@ fn cell(l: &Lowering<'_>, view: &Recurrent, back: &str) -> Option<Cell> {
         return plan.ok().map(Cell::Lstm);
     }
     let gates = n * view.kind.gates();
-    let given = |v: Option<Vec<f32>>| v.unwrap_or_else(|| vec![0.0; gates]);
+    let given = |v: Option<Floats>| v.unwrap_or_else(|| Floats::Own(vec![0.0; gates]));
     let (bias, input_bias) = (given(bias), given(optional("input_bias")?));
     if bias.len() != gates || input_bias.len() != gates {
         return None;
     }
-    let mut sum: Vec<f32> = bias.iter().zip(&input_bias).map(|(a, b)| a + b).collect();
+    let mut sum: Vec<f32> = bias.iter().zip(&*input_bias).map(|(a, b)| a + b).collect();
     if view.kind == RecurrentKind::Gru && view.reset_after {
         // The bias of the candidate's state product is multiplied by the reset gate.
         sum[n..2 * n].copy_from_slice(&input_bias[n..2 * n]);

@@ -6,6 +6,7 @@ use crate::kernels::conv::{ConvGeometry, ConvPlan};
 use crate::kernels::conv_transpose::ConvTransposePlan;
 use crate::kernels::packed::MAX_ROWS;
 use crate::kernels::pool2d::{Divisor, PoolKind, PoolPlan};
+use crate::memory::Floats;
 use crate::pool::Pool;
 use anemone_mil::ValueId;
 use anemone_mil::ops::{self, Conv, ConvTranspose, Site};
@@ -29,11 +30,10 @@ pub(super) fn constants(
     l: &Lowering<'_>,
     weight: ValueId,
     bias: Option<ValueId>,
-) -> Option<(Vec<f32>, Option<Vec<f32>>)> {
-    let numbers = |v| l.constant(v).map(|t| t.to_f32s());
+) -> Option<(Floats, Option<Floats>)> {
     match bias {
-        Some(b) => Some((numbers(weight)?, Some(numbers(b)?))),
-        None => Some((numbers(weight)?, None)),
+        Some(b) => Some((l.weights(weight)?, Some(l.weights(b)?))),
+        None => Some((l.weights(weight)?, None)),
     }
 }
 

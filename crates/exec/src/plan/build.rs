@@ -5,6 +5,7 @@ use super::dynamic::Dynamic;
 use super::{Place, Plan, Step, Work, buffer, fault, in_arena, len_of};
 use crate::arena::{Arena, Lifetime, place};
 use crate::lower::{self, Lowered, constant_tensor};
+use crate::memory::Floats;
 use crate::pool::Pool;
 use crate::{Options, memory};
 use anemone_mil::{BlockId, DType, Function, Literal, OpId, Type, Uses, ValueId};
@@ -78,7 +79,7 @@ struct Planner<'f> {
     steps: Vec<Step>,
     places: HashMap<ValueId, Place>,
     lifetimes: Vec<Lifetime>,
-    constants: Vec<Vec<f32>>,
+    constants: Vec<Floats>,
     /// Values outside the arena; constants among them from the start.
     held: Vec<Option<Literal>>,
     /// The step that needs each value outside the arena last; none for constants.
@@ -154,7 +155,7 @@ impl<'f> Planner<'f> {
             return Some(place);
         }
         let tensor = constant_tensor(self.function, v)?;
-        self.constants.push(tensor.to_f32s());
+        self.constants.push(Floats::of(tensor));
         let place = Place::Constant(self.constants.len() - 1);
         self.places.insert(v, place);
         Some(place)

@@ -46,6 +46,16 @@ impl<'m> Scope<'m> {
     }
 }
 
+/// A branch of an `If` that has been read.
+pub(super) enum Branch {
+    /// Its ops.
+    Block(BlockId),
+    /// What failed is reported.
+    Failed,
+    /// It fails in every runtime for the shapes at hand, with these problems, which are not reported.
+    Impossible(Vec<Diagnostic>),
+}
+
 /// Translates one model.
 pub(super) struct Importer<'m> {
     model: &'m ModelProto,
@@ -62,6 +72,8 @@ pub(super) struct Importer<'m> {
     /// Element types in ONNX of values that have a wider one here.
     source_types: HashMap<ValueId, DType>,
     problems: Vec<Diagnostic>,
+    /// How many of the problems every runtime would have.
+    pub(super) impossible: usize,
     notes: Vec<Diagnostic>,
 }
 
@@ -85,6 +97,7 @@ impl<'m> Importer<'m> {
             inside: String::new(),
             source_types: HashMap::new(),
             problems: Vec::new(),
+            impossible: 0,
             notes: Vec::new(),
         }
     }
@@ -280,6 +293,39 @@ impl<'m> Importer<'m> {
         });
         let block = self.builder.leave_block(entered);
         handed.map(|ok| ok.then_some(block))
+    }
+
+    /// Reads a branch of an `If` as a nested block.
+    ///
+    /// # Errors
+    /// As [`Importer::inline`].
+    pub(super) fn branch(&mut self, graph: &'m GraphProto, what: &str) -> Result<Branch, Fault> {
+        let (known, impossible) = (self.problems.len(), self.impossible);
+        if let Some(block) = self.block(graph, what)? {
+            return Ok(Branch::Block(block));
+        }
+        let found = self.problems.len() - known;
+        if found == 0 || found != self.impossible - impossible {
+            return Ok(Branch::Failed);
+        }
+        self.impossible = impossible;
+        Ok(Branch::Impossible(self.problems.split_off(known)))
+    }
+
+    /// Says that a branch is never taken, and why.
+    pub(super) fn note_left_out(&mut self, what: &str, why: &[Diagnostic]) {
+        let place = self.inside.trim_end_matches([' ', ',']).to_owned();
+        let why: Vec<String> = why.iter().map(Diagnostic::to_string).collect();
+        let why = why.join("; ");
+        self.note(
+            place,
+            format!("{what} fails for the given input shapes, so the other one is always taken: {why}"),
+        );
+    }
+
+    /// Keeps problems that were put aside.
+    pub(super) fn report(&mut self, problems: Vec<Diagnostic>) {
+        self.problems.extend(problems);
     }
 
     /// A value made by an op of the current block and not handed out yet; a copy where it is not.

@@ -27,6 +27,13 @@ impl<'m> Node<'_, 'm> {
         self.proto.input.len()
     }
 
+    /// A fault that every runtime would find when it comes here: the operands have a shape that the operator does not
+    /// take, whatever their numbers.
+    pub(super) fn impossible(&mut self, what: String) -> Fault {
+        self.importer.impossible += 1;
+        Fault::new(what)
+    }
+
     /// Operand `i`.
     pub(super) fn input(&mut self, i: usize) -> Result<ValueId, Fault> {
         self.maybe(i)?.ok_or_else(|| Fault::new(format!("operand {i} is missing")))

@@ -62,6 +62,14 @@ fn weight_fault(weight: &Weight) -> Option<String> {
             Recipe::Cast(source) => (source.shape != *shape)
                 .then(|| format!("is a cast of {:?} to another shape, {shape:?}", source.shape))
                 .or_else(|| weight_fault(source)),
+            Recipe::Scale(source, axis, factors) => {
+                let fits = source.shape.get(*axis) == Some(&factors.len()) && source.dtype.is_float();
+                (!fits || source.shape != *shape || source.dtype != *dtype)
+                    .then(|| {
+                        format!("is {shape:?}, but scales {:?} by {} factors", source.shape, factors.len())
+                    })
+                    .or_else(|| weight_fault(source))
+            }
             Recipe::Transpose(source, perm) => {
                 let permuted = permutation(perm, &source.shape);
                 (permuted.as_ref() != Some(shape) || source.dtype != *dtype)

@@ -149,6 +149,7 @@ fn key(weight: &Weight) -> Key {
         WeightData::Computed(recipe) => match &**recipe {
             Recipe::Unpack(packed) => Key::Bytes(Arc::as_ptr(packed).cast::<u8>().addr(), usize::MAX),
             Recipe::Cast(from) => Key::Cast(from.dtype, Box::new(key(from))),
+            Recipe::Scale(..) => Key::Bytes(Arc::as_ptr(recipe).addr(), usize::MAX),
             Recipe::Transpose(from, perm) => {
                 Key::Transpose(from.dtype, from.shape.clone(), perm.clone(), Box::new(key(from)))
             }

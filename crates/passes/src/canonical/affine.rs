@@ -1,11 +1,14 @@
 //! Scales and shifts per channel, and convolutions with them worked into their weights.
 
 use crate::{Miss, OpRef, Patch, Ref};
-use anemone_mil::{Dim, Tensor, ValueId, Weight};
+use anemone_mil::{Dim, Tensor, ValueId, Weight, WeightData};
 use anemone_tensor::num;
 
 /// A weight with more elements is not copied for one of several users.
 const SHARED: usize = 1 << 10;
+
+/// A weight with more elements is scaled when it is asked for, so that no copy of it is kept.
+const LAZY: usize = 1 << 12;
 
 /// Number of channels of a value `[batch, channels, spatial..]`.
 pub(super) fn channels(op: OpRef<'_>, value: ValueId) -> Result<usize, Miss> {
@@ -39,10 +42,10 @@ pub(super) fn scaled(root: OpRef<'_>, conv: OpRef<'_>, scale: &[f64], shift: &[f
         return Err("a grouped conv_transpose keeps its scale".into());
     }
     // Output channels are dim 0 of conv weights and dim 1 of conv_transpose weights.
-    let numbers = rows_scaled(&numbers, usize::from(transposed), scale)?;
-    let bias = shifted_bias(conv, numbers.dtype(), scale, shift)?;
+    let numbers = rows_scaled(numbers, usize::from(transposed), scale)?;
+    let bias = shifted_bias(conv, numbers.dtype, scale, shift)?;
     let mut patch = Patch::default();
-    let mut changed = vec![("weight", patch.constant("weight", Weight::of(&numbers)))];
+    let mut changed = vec![("weight", patch.constant("weight", numbers))];
     if conv.op().value("bias").is_some() || shift.iter().any(|&t| t != 0.0) {
         changed.push(("bias", patch.constant("bias", Weight::of(&bias))));
     }
@@ -51,13 +54,13 @@ pub(super) fn scaled(root: OpRef<'_>, conv: OpRef<'_>, scale: &[f64], shift: &[f
 }
 
 /// The weight of a convolution, which it does not share when it is large.
-pub(super) fn own_weight(conv: OpRef<'_>) -> Result<Tensor, Miss> {
-    let weight = conv.operand("weight")?;
-    let numbers = conv.constant(weight)?;
-    if numbers.len() > SHARED {
-        conv.index.only(weight).ok_or_else(|| conv.about(weight, "is a weight with other users"))?;
+pub(super) fn own_weight(conv: OpRef<'_>) -> Result<Weight, Miss> {
+    let value = conv.operand("weight")?;
+    let weight = conv.weight(value)?;
+    if num::element_count(&weight.shape).is_none_or(|n| n > SHARED) {
+        conv.index.only(value).ok_or_else(|| conv.about(value, "is a weight with other users"))?;
     }
-    Ok(numbers)
+    Ok(weight)
 }
 
 /// Replaces `root` by the convolution before it with `shift` per output channel added to its bias.
@@ -88,18 +91,17 @@ pub(super) fn shifted_bias(
     Ok(Tensor::from_f64s(dtype, [shift.len()], &bias)?)
 }
 
-/// The tensor with every slice along `axis` multiplied by its factor.
-fn rows_scaled(t: &Tensor, axis: usize, factors: &[f64]) -> Result<Tensor, Miss> {
-    if t.shape().get(axis) != Some(&factors.len()) || !t.dtype().is_float() || t.is_empty() {
+/// The weight with every slice along `axis` multiplied by its factor: now, when it is small or computed itself, since
+/// chains of recipes would be made again and again; else when it is asked for.
+fn rows_scaled(w: Weight, axis: usize, factors: &[f64]) -> Result<Weight, Miss> {
+    let count = num::element_count(&w.shape).unwrap_or(0);
+    if w.shape.get(axis) != Some(&factors.len()) || !w.dtype.is_float() || count == 0 {
         return Err("one factor per output channel of a float weight is needed".into());
     }
-    let inner: usize = t.shape()[axis + 1..].iter().product();
-    let mut values = t.to_f32s();
-    for (row, chunk) in values.chunks_mut(inner).enumerate() {
-        let s = num::f32_of(factors[row % factors.len()]);
-        chunk.iter_mut().for_each(|v| *v *= s);
-    }
-    Ok(Tensor::from_f32s(t.shape(), &values)?.cast(t.dtype()))
+    let lazy = count > LAZY && matches!(w.data, WeightData::Bytes(_));
+    let factors: Vec<f32> = factors.iter().map(|&f| num::f32_of(f)).collect();
+    let scaled = w.scaled(axis, factors);
+    if lazy { Ok(scaled) } else { Ok(Weight::of(&scaled.tensor()?)) }
 }
 
 /// A constant that varies along exactly `axes` of a value of dims `dims`, as a tensor of their extents.

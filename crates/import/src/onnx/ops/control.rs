@@ -1,10 +1,14 @@
 //! Control flow.
 
+use crate::onnx::graph::Branch;
 use crate::onnx::node::{Done, Node};
 use anemone_mil::ops::Fault;
 use anemone_mil::{DType, ValueId};
 
 /// `If`: the branch taken, where the condition is constant; else both, nested in a `cond`.
+///
+/// A branch that no runtime could run for the shapes of the inputs is left out with a note: exporters write branches
+/// for other input shapes, such as the frames of another sample rate.
 pub(crate) fn branch(n: &mut Node<'_, '_>) -> Done {
     let (condition, name) = (n.input(0)?, n.name());
     let (yes, no) = (n.graph("then_branch")?, n.graph("else_branch")?);
@@ -13,10 +17,26 @@ pub(crate) fn branch(n: &mut Node<'_, '_>) -> Done {
         let Some(outputs) = n.importer.inline(taken, what)? else { return skip(n) };
         return hand_out(n, outputs);
     }
-    let pred = predicate(n, condition)?;
-    let (yes, no) = (n.importer.block(yes, "then_branch")?, n.importer.block(no, "else_branch")?);
-    let (Some(yes), Some(no)) = (yes, no) else { return skip(n) };
-    let outputs = n.op("cond").arg("pred", pred).block(yes).block(no).all(&name)?;
+    let (yes, no) = (n.importer.branch(yes, "then_branch")?, n.importer.branch(no, "else_branch")?);
+    let (taken, left, why) = match (yes, no) {
+        (Branch::Block(yes), Branch::Block(no)) => {
+            let pred = predicate(n, condition)?;
+            let outputs = n.op("cond").arg("pred", pred).block(yes).block(no).all(&name)?;
+            return hand_out(n, outputs);
+        }
+        (Branch::Block(taken), Branch::Impossible(why)) => (taken, "else_branch", why),
+        (Branch::Impossible(why), Branch::Block(taken)) => (taken, "then_branch", why),
+        (yes, no) => {
+            for failed in [yes, no] {
+                if let Branch::Impossible(why) = failed {
+                    n.importer.report(why);
+                }
+            }
+            return skip(n);
+        }
+    };
+    n.importer.note_left_out(left, &why);
+    let outputs = n.importer.builder.dissolve(taken);
     hand_out(n, outputs)
 }
 

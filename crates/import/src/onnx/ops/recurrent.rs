@@ -59,7 +59,7 @@ impl Layer {
         };
         let dims = n.dims(x)?;
         if dims.len() != 3 {
-            return Err(Fault::new(format!("X has {} dims, but must have 3", dims.len())));
+            return Err(n.impossible(format!("X has {} dims, but must have 3", dims.len())));
         }
         let input = weight(n, 1, "W")?;
         let state = weight(n, 2, "R")?;
