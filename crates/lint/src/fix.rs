@@ -28,12 +28,15 @@ pub struct Automatic {
 }
 
 /// How far a fix may move results.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Exactness {
     /// Not at all.
     Identical,
     /// By rounding, by as much as is said.
     Rounding(&'static str),
+    /// By more, as weights are stored otherwise: by as much as is said, and on the example of the rule's page by at
+    /// most this share of the largest output.
+    Within(&'static str, f64),
 }
 
 /// What decides whether a fix stays.
@@ -79,6 +82,11 @@ impl Fix {
         Fix::Automatic(Automatic { exactness: Exactness::Rounding(bound), keep: Keep::IfNotWorse, run })
     }
 
+    /// A fix that stores weights otherwise; on the page's example results move by at most `share` of the largest.
+    pub const fn within(bound: &'static str, share: f64, run: fn(&mut Program, &Case<'_>) -> usize) -> Fix {
+        Fix::Automatic(Automatic { exactness: Exactness::Within(bound, share), keep: Keep::IfNotWorse, run })
+    }
+
     /// The same, kept whatever the plan says.
     #[must_use]
     pub const fn always(self) -> Fix {
@@ -108,7 +116,7 @@ impl fmt::Display for Fix {
         f.write_str(match self.automatic().map(|a| a.exactness) {
             None => "by hand",
             Some(Exactness::Identical) => "identical",
-            Some(Exactness::Rounding(_)) => "rounding",
+            Some(Exactness::Rounding(_) | Exactness::Within(..)) => "rounding",
         })
     }
 }

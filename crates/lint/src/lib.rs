@@ -12,6 +12,7 @@ mod gate;
 mod mend;
 mod rule;
 pub mod rules;
+mod shapes;
 mod subject;
 
 pub use finding::{Finding, check, weight_bytes};

@@ -38,6 +38,13 @@ pub(super) const SPLIT_BOUND: &str =
 /// How far rows that a product selects are from those that are looked up.
 const SELECT_BOUND: &str = "nothing, unless a row that is not taken holds an infinite number";
 
+/// How far a palette of 16 is from what it stands for.
+const PALETTE_BOUND: &str =
+    "a weight moves by at most half the distance between two neighbouring palette entries";
+
+/// How far weights with one scale per output are from those with more.
+const SCALE_BOUND: &str = "a weight moves by at most 1/254 of the largest weight of its output";
+
 /// Widest kernel that the compiler takes as it is.
 pub(super) const NARROW: usize = 8;
 
@@ -169,7 +176,7 @@ pub(super) static INT4_PER_BLOCK: Rule = Rule {
     facts: &["ane-int4-per-block", "weights-palette"],
     help: "use a palette of 16 values (4 bits, hardware look-up), or 8-bit weights with one scale per tensor or channel",
     page: include_str!("../../../../docs/rules/int4-per-block.md"),
-    fix: Fix::Manual,
+    fix: Fix::within(PALETTE_BOUND, 0.15, |p, case| case.everywhere(p, "palettize_blocks")),
     find: |s| spoken(s, &["ane-int4-per-block"], &[]),
 };
 
@@ -179,7 +186,7 @@ pub(super) static INT8_PER_BLOCK: Rule = Rule {
     facts: &["ane-w8-per-block", "weights-int8-tensor"],
     help: "use one scale per tensor or per output channel",
     page: include_str!("../../../../docs/rules/int8-per-block.md"),
-    fix: Fix::Manual,
+    fix: Fix::within(SCALE_BOUND, 0.02, |p, case| case.at_hits(p, "merge_scales")).always(),
     find: |s| {
         let blocked = |site: &anemone_mil::ops::Site<'_>| {
             let (data, scale) = (site.tensor("data").ok()?, site.tensor("scale").ok()?);

@@ -58,7 +58,7 @@ pub(super) static DILATED_CONV: Rule = Rule {
     facts: &["ane-conv-variants"],
     help: "plan for the oldest chip that matters, and check a trace of it",
     page: include_str!("../../../../docs/rules/dilated-conv.md"),
-    fix: Fix::Manual,
+    fix: Fix::identical(|p, case| case.at_hits(p, "fill_dilations")),
     find: |s| {
         if s.device().generation().is_none_or(|g| g >= 16) {
             return Vec::new();
@@ -124,7 +124,7 @@ pub(super) static WIDE_PROJECTION: Rule = Rule {
     facts: &["ane-lm-head", "ane-extent-16k"],
     help: "split the projection into parts of at most 16384 outputs, which older chips take, too",
     page: include_str!("../../../../docs/rules/wide-projection.md"),
-    fix: Fix::Manual,
+    fix: Fix::identical(|p, case| case.at_hits(p, "split_projection")),
     find: |s| {
         let mut hits = Vec::new();
         for (id, site) in s.sites(&["linear", "conv"]) {

@@ -3,8 +3,10 @@
 use super::eligible::spoken;
 use crate::fix::Fix;
 use crate::rule::{Hit, Rule, Severity};
+use crate::shapes::{STATE_STEP, fix_inputs, pad_states};
+use crate::subject::Subject;
 use anemone_mil::interface::{Feature, FeatureKind, Flexibility};
-use anemone_mil::{Dim, Type};
+use anemone_mil::{Dim, OpId, Type, ValueId};
 
 pub(super) static AXIS_TOO_LONG: Rule = Rule {
     name: "axis-too-long",
@@ -12,9 +14,25 @@ pub(super) static AXIS_TOO_LONG: Rule = Rule {
     facts: &["ane-extent", "ane-extent-16k", "ane-lm-head"],
     help: "split the axis into parts below the limit, and concat or hand out the parts",
     page: include_str!("../../../../docs/rules/axis-too-long.md"),
-    fix: Fix::Manual,
-    find: |s| spoken(s, &["ane-extent", "ane-extent-16k"], &["ane-int32", "ane-fp32"]),
+    fix: Fix::identical(|p, case| case.everywhere(p, "fold_axis") + case.everywhere(p, "split_projection")),
+    find: |s| {
+        let mut hits = spoken(s, &["ane-extent", "ane-extent-16k"], &["ane-int32", "ane-fp32"]);
+        hits.retain(|h| h.op.is_none_or(|id| !is_edge(s, id)));
+        hits
+    },
 };
+
+/// Ops that only arrange elements.
+const ARRANGE: [&str; 7] =
+    ["concat", "expand_dims", "reshape", "slice_by_index", "slice_by_size", "squeeze", "transpose"];
+
+/// True for an op at the edge of the graph that only arranges what goes in or comes out: somewhere that must be done.
+fn is_edge(s: &Subject<'_>, id: OpId) -> bool {
+    let op = s.function.op(id);
+    let outside = |&v: &ValueId| s.function.outputs().contains(&v);
+    let taken = op.operands().any(|v| s.function.inputs.contains(&v));
+    ARRANGE.contains(&op.kind.name()) && (taken || op.outputs.iter().any(outside))
+}
 
 pub(super) static RANK: Rule = Rule {
     name: "rank-over-five",
@@ -32,7 +50,7 @@ pub(super) static DYNAMIC_SHAPE: Rule = Rule {
     facts: &["ane-dynamic-shape", "ane-range-state"],
     help: "fix the shapes of inputs (`--input name:1x3x224x224`), or make one function per shape",
     page: include_str!("../../../../docs/rules/dynamic-shape.md"),
-    fix: Fix::Manual,
+    fix: Fix::identical(fix_inputs),
     find: |s| {
         let open = |v| s.tensor(v).is_some_and(|t| t.known_shape().is_none());
         let inputs: Vec<&str> =
@@ -58,7 +76,7 @@ pub(super) static ENUMERATED_SHAPES: Rule = Rule {
     facts: &["ane-enumerated"],
     help: "make one function per shape, each with fixed shapes",
     page: include_str!("../../../../docs/rules/enumerated-shapes.md"),
-    fix: Fix::Manual,
+    fix: Fix::identical(fix_inputs),
     find: |s| {
         let Some(interface) = s.program.interface.function(&s.function.name) else { return Vec::new() };
         let shapes = |kind: &FeatureKind| match kind {
@@ -85,15 +103,15 @@ pub(super) static STATE_WIDTH: Rule = Rule {
     facts: &["ane-state-width"],
     help: "pad the last dim of the state to a multiple of 32",
     page: include_str!("../../../../docs/rules/state-width.md"),
-    fix: Fix::Manual,
+    fix: Fix::identical(pad_states).always(),
     find: |s| {
         let mut hits = Vec::new();
         for &v in &s.function.inputs {
             let Type::State(ty) = &s.function.value(v).ty else { continue };
-            if let Some(width) = ty.dims.last().and_then(Dim::known).filter(|w| w % 32 != 0) {
+            if let Some(width) = ty.dims.last().and_then(Dim::known).filter(|w| w % STATE_STEP != 0) {
                 let name = &s.function.value(v).name;
                 hits.push(Hit::whole(format!(
-                    "the last dim of state `{name}` is {width}, and must be a multiple of 32"
+                    "the last dim of state `{name}` is {width}, and must be a multiple of {STATE_STEP}"
                 )));
             }
         }

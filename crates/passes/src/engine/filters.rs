@@ -42,21 +42,23 @@ pub(super) fn weight(op: OpRef<'_>, value: ValueId) -> Result<Weight, Miss> {
     if weight.is_available() { Ok(weight) } else { Err(op.about(value, "has no bytes")) }
 }
 
-/// The elements `from..to` along dim `axis` of a tensor of whole bytes an element.
+/// The elements `from..to` along dim `axis` of a tensor; packed ones must begin and end at whole bytes.
 ///
 /// # Errors
-/// When the elements are packed closer, or the range is outside.
+/// When they do not, or the range is outside.
 pub(super) fn part(tensor: &Tensor, axis: usize, from: usize, to: usize) -> Result<Tensor, Miss> {
-    let size = tensor.dtype().bits() / 8;
     let extent = tensor.shape().get(axis).copied().unwrap_or(0);
-    if size == 0 || from > to || to > extent {
+    let step: usize = tensor.shape().iter().skip(axis + 1).product::<usize>() * tensor.dtype().bits();
+    if from > to || to > extent || (axis > 0 || tensor.dtype().bits() < 8) && step * extent % 8 != 0 {
         return Err("the weight cannot be cut".into());
     }
-    let inner: usize = tensor.shape()[axis + 1..].iter().product::<usize>() * size;
-    let bytes = tensor.bytes();
+    if step * from % 8 != 0 || step * to % 8 != 0 {
+        return Err("the weight would be cut within a byte".into());
+    }
+    let (row, from_byte, to_byte) = (step * extent / 8, step * from / 8, step * to / 8);
     let mut out = Vec::new();
-    for row in bytes.chunks_exact((extent * inner).max(1)) {
-        out.extend_from_slice(&row[from * inner..to * inner]);
+    for bytes in tensor.bytes().chunks_exact(row.max(1)) {
+        out.extend_from_slice(&bytes[from_byte..to_byte]);
     }
     let mut shape = tensor.shape().to_vec();
     shape[axis] = to - from;

@@ -4,14 +4,21 @@
 //! differs from device to device comes in as [`Limits`].
 
 mod attention;
+mod blocks;
 pub mod bound_masks;
+pub mod fill_dilations;
 mod filters;
+pub mod fix_shapes;
+pub mod fold_axis;
 pub mod linear_to_conv;
 pub mod merge_dims;
 pub mod merge_layouts;
+pub mod merge_scales;
 pub mod move_casts;
 pub mod narrow_integers;
+pub mod pad_states;
 pub mod pad_with_zeros;
+pub mod palettize_blocks;
 mod pieces;
 pub mod replace_gather_nd;
 pub mod replace_runtime_conv;
@@ -23,6 +30,7 @@ pub mod split_attention;
 pub mod split_kernel;
 pub mod split_matmul;
 pub mod split_pool;
+pub mod split_projection;
 pub mod split_softmax;
 pub mod split_sum;
 pub mod turn_products;
@@ -94,9 +102,12 @@ const fn rounding(name: &'static str, rewrite: Limited) -> Pass {
 /// The rewrites, in order of name; each stands for itself, and is run where it is asked for.
 pub static ENGINE: &[Pass] = &[
     rounding("bound_masks", bound_masks::rewrite),
+    exact("fill_dilations", fill_dilations::rewrite),
+    exact("fold_axis", fold_axis::rewrite),
     exact("linear_to_conv", linear_to_conv::rewrite),
     exact("merge_dims", merge_dims::rewrite),
     exact("merge_layouts", merge_layouts::rewrite),
+    rounding("merge_scales", merge_scales::rewrite),
     exact("move_casts", move_casts::rewrite),
     Pass {
         name: narrow_integers::NAME,
@@ -105,6 +116,7 @@ pub static ENGINE: &[Pass] = &[
         after: &[],
     },
     exact("pad_with_zeros", pad_with_zeros::rewrite),
+    rounding("palettize_blocks", palettize_blocks::rewrite),
     exact("replace_gather_nd", replace_gather_nd::rewrite),
     rounding("replace_runtime_conv", replace_runtime_conv::rewrite),
     exact("replace_scatter", replace_scatter::rewrite),
@@ -115,6 +127,7 @@ pub static ENGINE: &[Pass] = &[
     rounding("split_kernel", split_kernel::rewrite),
     rounding("split_matmul", split_matmul::rewrite),
     exact("split_pool", split_pool::rewrite),
+    exact("split_projection", split_projection::rewrite),
     exact("split_softmax", split_softmax::rewrite),
     rounding("split_sum", split_sum::rewrite),
     exact("turn_products", turn_products::rewrite),
