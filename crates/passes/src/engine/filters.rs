@@ -49,10 +49,13 @@ pub(super) fn weight(op: OpRef<'_>, value: ValueId) -> Result<Weight, Miss> {
 pub(super) fn part(tensor: &Tensor, axis: usize, from: usize, to: usize) -> Result<Tensor, Miss> {
     let extent = tensor.shape().get(axis).copied().unwrap_or(0);
     let step: usize = tensor.shape().iter().skip(axis + 1).product::<usize>() * tensor.dtype().bits();
-    if from > to || to > extent || (axis > 0 || tensor.dtype().bits() < 8) && step * extent % 8 != 0 {
+    if from > to
+        || to > extent
+        || (axis > 0 || tensor.dtype().bits() < 8) && !(step * extent).is_multiple_of(8)
+    {
         return Err("the weight cannot be cut".into());
     }
-    if step * from % 8 != 0 || step * to % 8 != 0 {
+    if !(step * from).is_multiple_of(8) || !(step * to).is_multiple_of(8) {
         return Err("the weight would be cut within a byte".into());
     }
     let (row, from_byte, to_byte) = (step * extent / 8, step * from / 8, step * to / 8);

@@ -77,7 +77,7 @@ fn folded(shape: &[usize], limits: &Limits) -> Result<Vec<usize>, Miss> {
     let long = (0..rank).find(|&axis| shape[axis] > most(axis)).ok_or("every axis is taken")?;
     let limit = limits.extent.min(limits.extent_nc).max(1);
     let extent = shape[long];
-    let rows = (2..=limit).find(|rows| extent % rows == 0 && extent / rows <= limit);
+    let rows = (2..=limit).find(|&rows| extent.is_multiple_of(rows) && extent / rows <= limit);
     let rows = rows.ok_or_else(|| Miss::because(format!("{extent} has no factors within {limit}")))?;
     let mut out = shape.to_vec();
     out[long] = extent / rows;

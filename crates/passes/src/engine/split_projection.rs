@@ -88,7 +88,7 @@ fn cut_weight(
         }
         // One row of a scale or palette may be for several rows of the weight.
         let per = all.checked_div(own).filter(|per| per * own == all).ok_or("rows do not go into blocks")?;
-        if rows.start % per != 0 || rows.end % per != 0 {
+        if !rows.start.is_multiple_of(per) || !rows.end.is_multiple_of(per) {
             return Err("the parts would cut a block".into());
         }
         changed.push((&arg.param, cut(op, patch, v, &(rows.start / per..rows.end / per))?));
