@@ -4,9 +4,10 @@ use crate::config::{Granularity, Linear, Palette, Scheme};
 use crate::encode::Encoder;
 use crate::select::{Chosen, channel_axes, select};
 use crate::{Config, Error, Fit, PaletteMode, PaletteSpec, Refusal, joint, palettize, prune, quantize};
-use anemone_mil::{Function, Opset, Program, TensorType, ValueId};
+use anemone_mil::{Function, OpId, Opset, Program, TensorType, ValueId};
 use anemone_passes::Index;
 use anemone_tensor::{DType, Tensor};
+use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 /// What the caller lends: threads, a place for what is made, and an ear.
@@ -102,8 +103,21 @@ pub fn compress(
             done += elements(function, &c);
             report.weights.push(one(function, &index, &c, &mut encoder, work)?);
         }
+        drop_dead(function);
     }
     Ok(report)
+}
+
+/// Removes ops that unpack weights that nothing takes any more.
+fn drop_dead(function: &mut Function) {
+    let index = Index::of(function);
+    let unpacks = |id: OpId| function.op(id).kind.name().starts_with("constexpr_");
+    let unused = |id: OpId| function.op(id).outputs.iter().all(|&v| index.is_dead(v));
+    let dead: HashSet<OpId> =
+        function.walk().into_iter().map(|(_, id)| id).filter(|&id| unpacks(id) && unused(id)).collect();
+    if !dead.is_empty() {
+        function.remove_ops(&dead);
+    }
 }
 
 /// Refuses schemes that the op set has no op for.

@@ -17,8 +17,8 @@ pub(crate) struct New<'a> {
     pub(crate) kind: &'a str,
     pub(crate) name: String,
     pub(crate) operands: Vec<Operand<'a>>,
-    /// A parameter that takes a value of the function.
-    pub(crate) takes: Option<(&'a str, ValueId)>,
+    /// Parameters that take values of the function.
+    pub(crate) takes: Vec<(&'a str, ValueId)>,
     /// Types of the results; the second one is named after the first.
     pub(crate) results: Vec<Type>,
 }
@@ -61,7 +61,7 @@ impl Encoder {
             let value = function.add_const(given, constant);
             op.set_arg(param, vec![value]);
         }
-        if let Some((param, value)) = new.takes {
+        for (param, value) in new.takes {
             op.set_arg(param, vec![value]);
         }
         let body = function.body();
@@ -92,7 +92,7 @@ impl Encoder {
         };
         let name = format!("{weight}_quantized");
         let (made, bytes) =
-            self.add(function, New { kind, name, operands, takes: None, results: vec![result] }, work)?;
+            self.add(function, New { kind, name, operands, takes: Vec::new(), results: vec![result] }, work)?;
         Ok(Made { value: made[0], bytes, fit })
     }
 
@@ -120,12 +120,12 @@ impl Encoder {
         let (kind, name) = ("constexpr_lut_to_dense", format!("{weight}_palettized"));
         let (mut made, mut bytes) = self.add(
             function,
-            New { kind, name, operands, takes: None, results: vec![result.clone()] },
+            New { kind, name, operands, takes: Vec::new(), results: vec![result.clone()] },
             work,
         )?;
         if let Some(scale) = scale {
             let (kind, name) = ("constexpr_blockwise_shift_scale", format!("{weight}_palettized_pcs"));
-            let (operands, takes) = (vec![("scale", scale)], Some(("data", made[0])));
+            let (operands, takes) = (vec![("scale", scale)], vec![("data", made[0])]);
             let (scaled, more) =
                 self.add(function, New { kind, name, operands, takes, results: vec![result] }, work)?;
             (made, bytes) = (scaled, bytes + more);
@@ -151,7 +151,7 @@ impl Encoder {
         };
         let (kind, name) = ("constexpr_sparse_to_dense", format!("{weight}_sparsified"));
         let (made, bytes) =
-            self.add(function, New { kind, name, operands, takes: None, results: vec![result] }, work)?;
+            self.add(function, New { kind, name, operands, takes: Vec::new(), results: vec![result] }, work)?;
         Ok(Made { value: made[0], bytes, fit })
     }
 }

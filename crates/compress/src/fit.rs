@@ -43,6 +43,16 @@ impl Fit {
         self.count += was.len() as f64;
     }
 
+    /// Takes in a pair that occurs `count` times.
+    pub(crate) fn add_times(&mut self, was: f64, is: f64, count: f64) {
+        self.signal += was * was * count;
+        self.product += was * is * count;
+        self.made += is * is * count;
+        self.noise += (was - is) * (was - is) * count;
+        self.largest = self.largest.max((was - is).abs());
+        self.count += count;
+    }
+
     fn one(&mut self, was: f64, is: f64) {
         self.signal += was * was;
         self.product += was * is;

@@ -6,12 +6,15 @@
 //! | pruning | linear | `constexpr_sparse_blockwise_shift_scale` before `constexpr_sparse_to_dense` |
 //! | palette | linear, per tensor | `constexpr_blockwise_shift_scale` makes the table |
 //! | linear | palette | `constexpr_lut_to_dense` makes the integers |
+//! | linear | pruning | `constexpr_sparse_blockwise_shift_scale` before `constexpr_sparse_to_dense` |
+//! | palette | pruning | `constexpr_lut_to_sparse` before `constexpr_sparse_to_dense` |
 
 use crate::apply::{Failure, Made, Work, block_sizes, palette_spec};
 use crate::config::Scheme;
 use crate::encode::{Encoder, New};
 use crate::select::{Chosen, rule_of};
-use crate::{Config, Error, Fit, LinearMode, Refusal, palettize, quantize};
+use crate::weight::pack_bits;
+use crate::{Config, Error, Fit, LinearMode, Pruning, Refusal, palettize, prune, quantize};
 use anemone_mil::{FoldLimits, Function, OpId, Opset, TensorType, Type, ValueId, constant_value};
 use anemone_passes::Index;
 use anemone_tensor::{DType, Tensor};
@@ -51,7 +54,8 @@ fn takes(kind: &str, scheme: &Scheme) -> bool {
     match scheme {
         Scheme::Linear(_) => kind != "constexpr_blockwise_shift_scale",
         Scheme::Palette(_) => kind != "constexpr_lut_to_dense",
-        Scheme::Prune(_) | Scheme::Activation(_) => false,
+        Scheme::Prune(_) => kind != "constexpr_sparse_to_dense",
+        Scheme::Activation(_) => false,
     }
 }
 
@@ -66,6 +70,11 @@ pub(crate) fn compressed(
 ) -> Result<Made, Failure> {
     let Some(id) = function.producer(value) else { return Err(Refusal::NotPlain.into()) };
     let before = dense(function, value)?;
+    if let Scheme::Prune(how) = scheme {
+        let (new, bytes) = pruned(function, value, id, *how, &before, encoder, work)?;
+        let fit = fit(&before, &dense(function, new)?);
+        return Ok(Made { value: new, bytes, fit });
+    }
     let bytes = match (function.op(id).kind.name(), scheme) {
         ("constexpr_sparse_to_dense", _) => {
             sparse(function, index, value, id, scheme, &before, encoder, work)?
@@ -105,6 +114,62 @@ fn left(tensor: &Tensor, mask: &Tensor) -> Result<Tensor, Refusal> {
     Tensor::from_i64s(tensor.dtype(), [kept.len()], &kept).map_err(Refusal::Tensor)
 }
 
+/// Prunes what a compressed weight stands for; what is left of its integers or indices stays as it is.
+fn pruned(
+    function: &mut Function,
+    value: ValueId,
+    id: OpId,
+    how: Pruning,
+    before: &Tensor,
+    encoder: &mut Encoder,
+    work: &mut Work<'_>,
+) -> Result<(ValueId, u64), Failure> {
+    let made = prune(before, how)?;
+    let name = function.value(value).name.to_string();
+    let (kind, mask_param, data, data_param, others): (_, _, _, _, &[&str]) =
+        match function.op(id).kind.name() {
+            "constexpr_blockwise_shift_scale" => {
+                let others: &[&str] = &["scale", "offset"];
+                ("constexpr_sparse_blockwise_shift_scale", "data_mask", "data", "nonzero_data", others)
+            }
+            _ => ("constexpr_lut_to_sparse", "indices_mask", "indices", "indices_nonzero_data", &["lut"]),
+        };
+    if function.op(id).value("vector_axis").is_some() {
+        return Err(Refusal::NotPlain.into());
+    }
+    let (_, data) = operand(function, id, data)?;
+    let mut operands = vec![(mask_param, made.mask.clone()), (data_param, left(&data, &made.mask)?)];
+    for param in others.iter().copied().filter(|p| function.op(id).value(p).is_some()) {
+        operands.push((param, operand(function, id, param)?.1));
+    }
+    let kept: Type = TensorType::new(before.dtype(), [made.nonzero.len()]).into();
+    let mask_type: Type = TensorType::new(DType::U1, before.shape().iter().copied()).into();
+    let results = vec![mask_type, kept];
+    let new = New { kind, name: format!("{name}_sparse"), operands, takes: Vec::new(), results };
+    let (parts, bytes) = encoder.add(function, new, work)?;
+    let takes = vec![("mask", parts[0]), ("nonzero_data", parts[1])];
+    let results = vec![function.value(value).ty.clone()];
+    let (kind, name) = ("constexpr_sparse_to_dense", format!("{name}_sparsified"));
+    let (new, _) = encoder.add(function, New { kind, name, operands: Vec::new(), takes, results }, work)?;
+    Ok((new[0], bytes))
+}
+
+/// True for every vector along `axis` that has an element that is left, in the shape of the indices.
+fn any_left(mask: &Tensor, axis: usize, d: usize) -> Result<Tensor, Refusal> {
+    let mut shape = mask.shape().to_vec();
+    let (along, inner) = (shape[axis], shape[axis + 1..].iter().product::<usize>());
+    shape[axis] /= d;
+    let count: usize = shape.iter().product();
+    let any = |i: usize| {
+        let (block, within) = (i / inner, i % inner);
+        let (outer, vector) = (block / (along / d), block % (along / d));
+        let at = |c: usize| (outer * along + vector * d + c) * inner + within;
+        u8::from((0..d).any(|c| mask.i64_at(at(c)) != 0))
+    };
+    let bits: Vec<u8> = (0..count).map(any).collect();
+    Tensor::new(DType::U1, shape, pack_bits(&bits, 1)).map_err(Refusal::Tensor)
+}
+
 #[expect(
     clippy::too_many_arguments,
     reason = "the place of a weight, its form before, and what is lent for the work"
@@ -122,34 +187,47 @@ fn sparse(
     let (mask_value, mask) = operand(function, id, "mask")?;
     let (_, nonzero) = operand(function, id, "nonzero_data")?;
     let name = function.value(value).name.to_string();
-    let (kind, name, mask_param, operands) = match scheme {
+    let mut kept = nonzero.len();
+    let mut takes = Vec::new();
+    let (kind, name, operands) = match scheme {
         Scheme::Linear(l) => {
             let sizes = block_sizes(function, index, value, before.shape(), &l.granularity)?.0;
             let made = quantize(before, l.dtype, l.mode, &sizes, work.workers)?;
             let mut operands = vec![("nonzero_data", left(&made.data, &mask)?), ("scale", made.scale)];
             operands.extend(made.offset.map(|o| ("offset", o)));
-            ("constexpr_sparse_blockwise_shift_scale", format!("{name}_quantized"), "data_mask", operands)
+            takes.push(("data_mask", mask_value));
+            ("constexpr_sparse_blockwise_shift_scale", format!("{name}_quantized"), operands)
         }
         Scheme::Palette(p) => {
             let (sizes, axis) = block_sizes(function, index, value, before.shape(), &p.granularity)?;
-            if p.cluster_dim > 1 {
-                return Err(Refusal::NoVectors.into());
-            }
             let spec = palette_spec(p, &sizes, axis, before.shape());
             let made = palettize(before, &spec, work.workers)?;
-            let operands = vec![("indices_nonzero_data", left(&made.indices, &mask)?), ("lut", made.lut)];
-            ("constexpr_lut_to_sparse", format!("{name}_palettized"), "indices_mask", operands)
+            let mut operands = Vec::new();
+            if p.cluster_dim > 1 {
+                // A vector is kept when one of its elements is; then it is kept whole.
+                let vectors = any_left(&mask, axis, p.cluster_dim)?;
+                let indices = left(&made.indices, &vectors)?;
+                kept = indices.len() * p.cluster_dim;
+                let axis = i32::try_from(axis).unwrap_or(0);
+                operands.extend([("indices_mask", vectors), ("indices_nonzero_data", indices)]);
+                operands.extend([("lut", made.lut), ("vector_axis", Tensor::scalar_i32(axis))]);
+            } else {
+                takes.push(("indices_mask", mask_value));
+                operands.extend([("indices_nonzero_data", left(&made.indices, &mask)?), ("lut", made.lut)]);
+            }
+            ("constexpr_lut_to_sparse", format!("{name}_palettized"), operands)
         }
         Scheme::Prune(_) | Scheme::Activation(_) => return Err(Refusal::NotPlain.into()),
     };
     let mask_type: Type = TensorType::new(DType::U1, mask.shape().iter().copied()).into();
-    let values_type: Type = TensorType::new(nonzero.dtype(), nonzero.shape().iter().copied()).into();
+    let values_type: Type = TensorType::new(nonzero.dtype(), [kept]).into();
     let results = vec![mask_type, values_type];
-    let new = New { kind, name, operands, takes: Some((mask_param, mask_value)), results };
+    let shared = if takes.is_empty() { 0 } else { mask.bytes().len() };
+    let new = New { kind, name, operands, takes, results };
     let (made, bytes) = encoder.add(function, new, work)?;
     function.op_mut(id).set_arg("mask", vec![made[0]]);
     function.op_mut(id).set_arg("nonzero_data", vec![made[1]]);
-    Ok(bytes + u64::try_from(mask.bytes().len()).unwrap_or(u64::MAX))
+    Ok(bytes + u64::try_from(shared).unwrap_or(u64::MAX))
 }
 
 /// Quantises the table of a palette.
@@ -169,7 +247,8 @@ fn table(
     let (kind, name) =
         ("constexpr_blockwise_shift_scale", format!("{}_quantized", function.value(value).name));
     let results = vec![function.value(value).ty.clone()];
-    let (made, bytes) = encoder.add(function, New { kind, name, operands, takes: None, results }, work)?;
+    let (made, bytes) =
+        encoder.add(function, New { kind, name, operands, takes: Vec::new(), results }, work)?;
     function.op_mut(id).set_arg("lut", made);
     Ok(bytes + u64::try_from(indices.bytes().len()).unwrap_or(u64::MAX))
 }
@@ -200,7 +279,8 @@ fn integers(
     operands.extend(vector_axis.map(|a| ("vector_axis", Tensor::scalar_i32(a))));
     let (kind, name) = ("constexpr_lut_to_dense", format!("{}_palettized", function.value(value).name));
     let results = vec![function.value(data_value).ty.clone()];
-    let (made, bytes) = encoder.add(function, New { kind, name, operands, takes: None, results }, work)?;
+    let (made, bytes) =
+        encoder.add(function, New { kind, name, operands, takes: Vec::new(), results }, work)?;
     function.op_mut(id).set_arg("data", made);
     Ok(bytes + u64::try_from(scale.bytes().len()).unwrap_or(u64::MAX))
 }

@@ -68,6 +68,9 @@ pub fn palettize(weight: &Tensor, spec: &PaletteSpec, workers: usize) -> Result<
     let mut indices = vec![0u8; numbers.len() / spec.cluster_dim];
     let groups: Vec<usize> = (0..cut.groups).collect();
     let found = threads::map(groups, workers, |g| {
+        if spec.cluster_dim == 1 && spec.mode == PaletteMode::Kmeans && numbers.dtype() == DType::F16 {
+            return Ok(best_halves(&numbers, &cut, g, bits));
+        }
         let values = cut.gather(&numbers, g);
         let d = spec.cluster_dim;
         let values = if d == 1 { values } else { cut.vectors(&values, d) };
@@ -157,6 +160,12 @@ impl Cut {
             }
         }
         out
+    }
+
+    /// Start and length of the runs that a group is made of.
+    fn runs(&self, group: usize) -> impl Iterator<Item = (usize, usize)> + use<> {
+        let (run, groups) = (self.run(), self.groups);
+        (0..self.outer).map(move |o| ((o * groups + group) * run, run))
     }
 
     /// Puts the indices of a group where they belong.
@@ -269,39 +278,61 @@ fn uniform(n: &Numbers, values: &[f32], bits: usize) -> (Vec<f32>, Vec<u8>) {
     ((0..1u16 << bits).map(|i| narrow(entry(i))).collect(), indices)
 }
 
-/// The table with the least squared error, and the nearest entry of each element.
+/// The table of single precision with the least squared error, and the nearest entry of each element.
 fn best(n: &Numbers, values: &[f32], bits: usize) -> (Vec<f32>, Vec<u8>) {
-    let h = if n.dtype() == DType::F16 { half_histogram(values) } else { histogram(values) };
-    let mut table: Vec<f32> =
-        kmeans::centroids(&h, 1 << bits).into_iter().map(|c| n.round(c as f32)).collect();
-    if n.dtype() == DType::F32 {
-        polish(values, &mut table);
-    }
-    let indices =
-        if n.dtype() == DType::F16 { nearest_half(values, &table) } else { nearest(values, &table) };
+    let centroids = kmeans::centroids(&histogram(values), 1 << bits);
+    let mut table: Vec<f32> = centroids.into_iter().map(|c| n.round(c as f32)).collect();
+    polish(values, &mut table);
+    let indices = nearest(values, &table);
     (filled(table, 1 << bits), indices)
 }
 
-/// Number of a half precision value in ascending order.
-fn rank_of(v: f32) -> usize {
-    let bits = f16::from_f32(v + 0.0).to_bits();
-    usize::from(if bits & 0x8000 == 0 { bits | 0x8000 } else { !bits })
+/// The same for a group of half precision, which has at most 2^16 different values: table, indices, and how good it is.
+fn best_halves(n: &Numbers, cut: &Cut, group: usize, bits: usize) -> (Vec<f32>, Vec<u8>, Fit) {
+    let mut counts = vec![0u32; 1 << 16];
+    for (start, count) in cut.runs(group) {
+        n.half_bits(start, count).for_each(|b| counts[rank_of(b)] += 1);
+    }
+    // Both zeros are one value.
+    let (minus, zero) = (rank_of(0x8000), rank_of(0));
+    counts[zero] += std::mem::take(&mut counts[minus]);
+    let mut h = Histogram::default();
+    let mut ranks = Vec::new();
+    for (rank, &c) in counts.iter().enumerate().filter(|(_, c)| **c > 0) {
+        ranks.push(rank);
+        h.values.push(f64::from(half_of(rank)));
+        h.counts.push(f64::from(c));
+    }
+    let centroids = kmeans::centroids(&h, 1 << bits);
+    let table: Vec<f32> = centroids.into_iter().map(|c| n.round(c as f32)).collect();
+    let middles: Vec<f64> = table.windows(2).map(|w| (f64::from(w[0]) + f64::from(w[1])) / 2.0).collect();
+    let mut of_rank = vec![0u8; 1 << 16];
+    let (mut fit, mut at) = (Fit::default(), 0);
+    for ((&rank, &v), &c) in ranks.iter().zip(&h.values).zip(&h.counts) {
+        while at < middles.len() && middles[at] < v {
+            at += 1;
+        }
+        of_rank[rank] = at as u8;
+        fit.add_times(v, f64::from(table[at]), c);
+    }
+    of_rank[minus] = of_rank[zero];
+    let mut indices = Vec::with_capacity(cut.outer * cut.run());
+    for (start, count) in cut.runs(group) {
+        indices.extend(n.half_bits(start, count).map(|b| of_rank[rank_of(b)]));
+    }
+    (filled(table, 1 << bits), indices, fit)
+}
+
+/// Number of a half precision value in ascending order, from its bits.
+#[inline]
+fn rank_of(bits: u16) -> usize {
+    // All bits of a negative number turn, of others the sign alone.
+    usize::from(bits ^ (0u16.wrapping_sub(bits >> 15) | 0x8000))
 }
 
 fn half_of(rank: usize) -> f32 {
     let rank = rank as u16;
     f16::from_bits(if rank & 0x8000 != 0 { rank & 0x7fff } else { !rank }).to_f32()
-}
-
-fn half_histogram(values: &[f32]) -> Histogram {
-    let mut counts = vec![0u32; 1 << 16];
-    values.iter().for_each(|&v| counts[rank_of(v)] += 1);
-    let mut h = Histogram::default();
-    for (rank, &c) in counts.iter().enumerate().filter(|(_, c)| **c > 0) {
-        h.values.push(f64::from(half_of(rank)));
-        h.counts.push(f64::from(c));
-    }
-    h
 }
 
 /// The values themselves while they are few, else the means of 2^16 or fewer narrow classes.
@@ -354,23 +385,6 @@ fn polish(values: &[f32], table: &mut [f32]) {
 fn nearest(values: &[f32], table: &[f32]) -> Vec<u8> {
     let middles: Vec<f64> = table.windows(2).map(|w| (f64::from(w[0]) + f64::from(w[1])) / 2.0).collect();
     values.iter().map(|&v| middles.partition_point(|&m| m < f64::from(v)) as u8).collect()
-}
-
-/// The same for half precision, through a table of all values.
-fn nearest_half(values: &[f32], table: &[f32]) -> Vec<u8> {
-    if values.len() < 1 << 12 {
-        return nearest(values, table);
-    }
-    let mut of_rank = vec![0u8; 1 << 16];
-    let middles: Vec<f64> = table.windows(2).map(|w| (f64::from(w[0]) + f64::from(w[1])) / 2.0).collect();
-    let mut at = 0;
-    for (rank, index) in of_rank.iter_mut().enumerate() {
-        while at < middles.len() && middles[at] < f64::from(half_of(rank)) {
-            at += 1;
-        }
-        *index = at as u8;
-    }
-    values.iter().map(|&v| of_rank[rank_of(v)]).collect()
 }
 
 /// Table and indices of vectors; `values` holds one vector after the other.

@@ -71,6 +71,12 @@ impl Numbers {
         out
     }
 
+    /// The bits of elements `start..start + count` of half precision.
+    pub(crate) fn half_bits(&self, start: usize, count: usize) -> impl Iterator<Item = u16> + '_ {
+        let raw = self.bytes[start * 2..(start + count) * 2].as_chunks::<2>().0;
+        raw.iter().map(|b| u16::from_le_bytes(*b))
+    }
+
     /// Every element.
     pub(crate) fn all(&self) -> Vec<f32> {
         codec::to_f32(self.dtype(), &self.bytes, self.len)

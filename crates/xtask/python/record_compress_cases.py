@@ -225,6 +225,9 @@ def main(path):
     joint("a uniform palette, then int8", weight,
           [("palette", {"mode": "uniform", "nbits": 6}), ("linear", {**int8, "granularity": "per_tensor"})])
     joint("int8, then a uniform palette", weight, [("linear", int8), ("palette", {"mode": "uniform", "nbits": 4})])
+    joint("int8, then pruned", weight, [("linear", int8), prune])
+    joint("int8 with offset, then pruned", weight, [("linear", {"mode": "linear"}), prune])
+    joint("a uniform palette, then pruned", weight, [("palette", {"mode": "uniform", "nbits": 4}), prune])
     meta = {"cases": json.dumps(cases), "source": f"coremltools {ct.__version__}, numpy {np.__version__}"}
     write(path, tensors, meta)
     print(f"{len(cases)} cases in {path}")

@@ -67,7 +67,12 @@ const TASKS: &[(&str, &str, &str, Task)] = &[
         fuzz::run_task,
     ),
     ("picture", "", "draw the README's terminal picture, docs/convert.svg", picture::run_task),
-    ("bench", "", "measure what large models cost against bars of time and memory", bench::run_task),
+    (
+        "bench",
+        "[compress [--large] [--alone] [--only TEXT]]",
+        "measure what large models cost against bars of time and memory; compression beside coremltools",
+        bench::run_task,
+    ),
     (
         "bench-peers",
         "[--only TEXT] [--rounds N] [--json] [--profile]",

@@ -3,6 +3,7 @@
 //! Times are those of the release build of the command, the median of several runs with warm file caches, of fewer when they are slow; memory is the
 //! high-water mark of a process that does the same through the library. Prints, and never fails: a busy machine is slow.
 
+mod compress;
 mod models;
 
 use crate::Outcome;
@@ -28,6 +29,7 @@ const CONVERT_MEMORY: f64 = 3.0;
 pub fn run_task(args: &[String]) -> Result<Outcome, String> {
     match args {
         [] => bench(),
+        [what, rest @ ..] if what == "compress" => compress::bench(rest),
         [flag, verb, path] if flag == "--measure" => measure(verb, Path::new(path)),
         _ => Err(format!("unknown arguments {args:?}")),
     }?;

@@ -8,6 +8,7 @@ use anemone_formats::onnx::{
 use anemone_mil::text::plain_interface;
 use anemone_mil::{Builder, Bytes, DType, Level, Opset, Program, Tensor, TensorType, Weight, verify};
 use anemone_package::{Kept, write};
+use anemone_tensor::f16;
 use std::fs;
 use std::path::Path;
 
@@ -27,15 +28,41 @@ fn noise(count: usize, seed: u64) -> Vec<u8> {
 
 /// A package of five products with 100 MB of `fp16` each.
 pub fn package(path: &Path) -> Result<(), String> {
+    let (wide, narrow) = (10_240, 5_120);
+    let shapes = (0..5).map(|layer| if layer % 2 == 0 { [narrow, wide] } else { [wide, narrow] });
+    products(path, Opset::Ios17, shapes, |count, layer| noise(count * 2, layer + 1))
+}
+
+/// A package of products with `side * side` weights of `fp16` each, normally distributed.
+pub fn normal(path: &Path, layers: usize, side: usize) -> Result<(), String> {
+    products(path, Opset::Ios18, (0..layers).map(|_| [side, side]), |count, layer| {
+        // The sum of twelve even numbers is as good as normal for this.
+        let bytes = noise(count * 24, layer + 1);
+        let normal = |b: &[u8]| {
+            let even =
+                b.as_chunks::<2>().0.iter().map(|b| f32::from(u16::from_le_bytes(*b) & 0x1fff) / 8192.0);
+            f16::from_f32((even.sum::<f32>() - 6.0) * 0.02).to_le_bytes()
+        };
+        bytes.chunks_exact(24).flat_map(normal).collect()
+    })
+}
+
+/// A package of products one after the other; `weight` gives the bytes of so many elements.
+fn products(
+    path: &Path,
+    opset: Opset,
+    shapes: impl Iterator<Item = [usize; 2]>,
+    weight: impl Fn(usize, u64) -> Vec<u8>,
+) -> Result<(), String> {
     if path.exists() {
         return Ok(());
     }
-    let (wide, narrow) = (10_240, 5_120);
-    let mut b = Builder::new("main", Opset::Ios17);
-    let mut x = b.input("x", TensorType::new(DType::F16, [1, wide]));
-    for layer in 0..5u64 {
-        let [rows, columns] = if layer % 2 == 0 { [narrow, wide] } else { [wide, narrow] };
-        let bytes = Bytes::from(noise(rows * columns * 2, layer + 1));
+    let mut shapes = shapes.peekable();
+    let mut b = Builder::new("main", opset);
+    let first = shapes.peek().map_or(1, |s| s[1]);
+    let mut x = b.input("x", TensorType::new(DType::F16, [1, first]));
+    for (layer, [rows, columns]) in (0u64..).zip(shapes) {
+        let bytes = Bytes::from(weight(rows * columns, layer));
         let tensor = Tensor::new(DType::F16, [rows, columns], bytes).map_err(|e| e.to_string())?;
         let weight = b.constant(&format!("weight_{layer}"), Weight::of(&tensor));
         let product = b.op("linear").arg("x", x).arg("weight", weight).one(&format!("linear_{layer}"));
