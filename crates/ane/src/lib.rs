@@ -2,7 +2,8 @@
 //!
 //! Placement is three questions. *Eligible*: would the ANE compiler accept the op ([`eligibility`])?
 //! *Preferred*: would the segmenter choose the ANE, given its estimates ([`cost`], [`segment`])? *Runs*: only the
-//! device knows. [`plan`] answers the first two for a function, op by op, and names the [`Fact`]s behind each answer.
+//! device knows. [`plan`] answers the first two for a function, op by op, and names the [`Fact`]s behind each answer;
+//! [`simulate`] says how long the plan would take, and what each op would wait for.
 //!
 //! The unit of knowledge is a [`Fact`]: a claim with its scope, its evidence and its source. What is not known is
 //! said as such: [`Answer::Unknown`], [`OpPlan::uncertain`], [`Plan::notes`]. Nothing here changes a program.
@@ -17,6 +18,7 @@ mod os;
 mod plan;
 mod reason;
 pub mod segment;
+pub mod simulate;
 mod source;
 mod units;
 

@@ -1,9 +1,10 @@
 //! `check`: what in a model keeps it from the Neural Engine, and whether it meets its gates.
 
-use crate::{Container, Error, open};
+use crate::{Container, Error, SimulateOptions, open, simulated};
+use anemone_ane::simulate::Interval;
 use anemone_ane::{Device, Os, Plan, Units};
 use anemone_lint::{Finding, Gate, Judged, Measured, Rule, Severity, Subject, rules, weight_bytes};
-use anemone_mil::Level;
+use anemone_mil::{Function, Level, Program};
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
@@ -96,11 +97,21 @@ pub fn check(path: &Path, options: &CheckOptions) -> Result<Checked, Error> {
         let found = anemone_lint::check(&subject, severity);
         let locate = |finding: Finding| Located { line: lines.find(&function.name, &finding.value), finding };
         checked.findings.extend(found.into_iter().map(locate));
-        let measured = Measured { plan: &plan, weight_bytes };
+        let latency = latency(&opened.program, function, options)?;
+        let measured = Measured { plan: &plan, weight_bytes, latency };
         checked.gates.extend(options.gates.iter().map(|g| (function.name.to_string(), g.judge(&measured))));
         checked.plans.push((function.name.to_string(), plan));
     }
     Ok(checked)
+}
+
+/// Time of one warm call, when a gate asks for it.
+fn latency(program: &Program, function: &Function, options: &CheckOptions) -> Result<Interval, Error> {
+    if !options.gates.iter().any(Gate::needs_latency) {
+        return Ok(Interval::default());
+    }
+    let wanted = SimulateOptions::new(Arc::clone(&options.device), options.units);
+    Ok(simulated(program, function, &wanted)?.timeline.latency)
 }
 
 /// Lines of a program by function and name of the last result.

@@ -2,10 +2,12 @@
 
 mod compress;
 mod fix;
+mod simulate;
 mod size;
 
 pub(crate) use compress::{CompressArgs, DecompressArgs};
 pub(crate) use fix::FixArgs;
+pub(crate) use simulate::SimulateArgs;
 pub(crate) use size::SizeArgs;
 
 use anemone::ane::{Os, Units};
@@ -73,6 +75,15 @@ pub(crate) enum Verb {
   anemone plan model.mlpackage --device m4 --units cpu-and-ne
   anemone plan model.mlpackage --json")]
     Plan(PlanArgs),
+    /// Say how long a model would take on a device, what it would wait for, and what would help
+    #[command(after_help = "Examples:
+  anemone simulate model.mlpackage --device \"iPhone 15 Pro\"
+  anemone simulate model.mlpackage --device m4 --units all --cold --trace trace.json
+  anemone simulate model.mlpackage --sweep batch=1..64
+  anemone simulate decoder.mlpackage --sweep context=512..32768 --svg context.svg
+  anemone simulate model.mlpackage --sweep device=all
+docs/simulate.md says what the figures rest on. Trace files open in ui.perfetto.dev.")]
+    Simulate(SimulateArgs),
     /// Measure how long predictions take, and where the time goes
     #[command(after_help = "Examples:
   anemone bench model.mlpackage

@@ -1,6 +1,7 @@
 //! Gates: one condition each that a model must meet, as `ane>=95%` or `shard<=250MB`.
 
 use anemone_ane::Plan;
+use anemone_ane::simulate::Interval;
 use std::fmt;
 use std::str::FromStr;
 
@@ -19,7 +20,7 @@ enum Measure {
 const MEASURES: [(&str, Measure, &str); 6] = [
     ("ane", Measure::Ane, "ops that prefer the ANE"),
     ("ane-cost", Measure::AneCost, "estimated cost on the ANE"),
-    ("latency", Measure::Latency, "the planner's estimate"),
+    ("latency", Measure::Latency, "as simulated"),
     ("shard", Measure::Shard, "weights"),
     ("crossings", Measure::Crossings, "changes of unit"),
     ("all-convs-on-ane", Measure::Convolutions, "convolutions off the ANE"),
@@ -61,6 +62,8 @@ pub struct Measured<'a> {
     pub plan: &'a Plan,
     /// Bytes of the program's weights.
     pub weight_bytes: u64,
+    /// Simulated time of one warm call.
+    pub latency: Interval,
 }
 
 /// The answer of a gate.
@@ -126,13 +129,18 @@ fn bound(measure: Measure, text: &str) -> Result<f64, String> {
 }
 
 impl Gate {
+    /// True when the answer depends on [`Measured::latency`].
+    pub fn needs_latency(&self) -> bool {
+        self.measure == Measure::Latency
+    }
+
     /// Holds a plan against the condition.
     pub fn judge(&self, measured: &Measured<'_>) -> Judged {
         let plan = measured.plan;
         let value = match self.measure {
             Measure::Ane => plan.ane_share_by_count,
             Measure::AneCost => plan.ane_share_by_cost,
-            Measure::Latency => plan.cost_ms + plan.fixed_ms,
+            Measure::Latency => measured.latency.ms,
             Measure::Shard => measured.weight_bytes as f64,
             Measure::Crossings => anemone_tensor::num::f64_of_usize(plan.crossings),
             Measure::Convolutions => {
@@ -145,14 +153,17 @@ impl Gate {
             Comparison::AtMost => value <= self.bound,
             Comparison::Below => value < self.bound,
         };
-        Judged { gate: self.text.clone(), passed, found: self.found(value) }
+        Judged { gate: self.text.clone(), passed, found: self.found(value, measured) }
     }
 
-    fn found(&self, value: f64) -> String {
+    fn found(&self, value: f64, measured: &Measured<'_>) -> String {
         let what = MEASURES.iter().find(|m| m.1 == self.measure).map_or("", |m| m.2);
         match self.measure {
             Measure::Ane | Measure::AneCost => format!("{:.1} % of {what}", value * 100.0),
-            Measure::Latency => format!("{value:.3} ms, {what}"),
+            Measure::Latency => {
+                let Interval { low, high, .. } = measured.latency;
+                format!("{value:.3} ms, {what} ({low:.3} to {high:.3} ms)")
+            }
             Measure::Shard => format!("{:.1} MB of {what}", value / 1e6),
             Measure::Crossings | Measure::Convolutions => format!("{value:.0} {what}"),
         }

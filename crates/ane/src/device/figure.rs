@@ -109,6 +109,7 @@ pub static QUANTITIES: &[Quantity] = &[
     always("engines", "engines", ""),
     always("cores", "cores", ""),
     some("cores_per_engine", "cores per engine", ""),
+    some("gpu_cores", "GPU cores", ""),
     some("compiler_cores", "cores in the compiler's table", ""),
     always("tops", "marketed rate", "TOPS"),
     always("fp16_tflops", "fp16 rate", "TFLOPS"),

@@ -14,6 +14,7 @@ mod overflow;
 mod plan;
 mod run;
 mod serve;
+mod simulate;
 mod size;
 mod trace;
 
@@ -29,6 +30,7 @@ pub(crate) use overflow::Overflow;
 pub(crate) use plan::Plan;
 pub(crate) use run::{Run, Verify};
 pub(crate) use serve::{ServeAnswer, ServeLine};
+pub(crate) use simulate::{Simulate, Sweep};
 pub(crate) use size::Size;
 pub(crate) use trace::Trace;
 

@@ -1,7 +1,11 @@
 //! Traces in the JSON of Chrome's and Perfetto's viewers ("Trace Event Format": complete events and metadata).
 
+use anemone::Simulated;
+use anemone::ane::Unit;
+use anemone::ane::simulate::OpTime;
 use anemone::bench::{Bench, Span};
 use serde::Serialize;
+use std::path::Path;
 
 /// A file that `ui.perfetto.dev` and `chrome://tracing` open.
 #[derive(Debug, Serialize)]
@@ -44,6 +48,16 @@ enum Args {
         flops: Option<f64>,
         bytes: u64,
     },
+    Simulated {
+        op: String,
+        bound: &'static str,
+        compute_us: f64,
+        weights_us: f64,
+        activations_us: f64,
+        flops: f64,
+        weight_bytes: f64,
+        activation_bytes: f64,
+    },
 }
 
 impl Trace {
@@ -59,6 +73,63 @@ impl Trace {
             events.extend(bench.spans.iter().map(|s| event(bench, pid, s)));
         }
         Trace { trace_events: events, display_time_unit: "ms" }
+    }
+
+    /// One process with a track for each unit: handing over and starting a run, then its ops.
+    pub(crate) fn simulated(package: &Path, simulated: &Simulated) -> Trace {
+        let chip = &simulated.plan.device.chip;
+        let mut events =
+            vec![named("process_name", 1, 0, format!("{} on {chip}, simulated", package.display()))];
+        events.extend(Unit::ALL.into_iter().map(|u| named("thread_name", 1, track(u), u.to_string())));
+        for op in simulated.timeline.ops.iter().filter(|o| o.time.ms > 0.0) {
+            let mut at = op.start;
+            for (what, ms) in [("handoff", op.parts.handoff), ("dispatch", op.parts.dispatch)] {
+                if ms > 0.0 {
+                    events.push(span(what, what, at, ms, op.unit, None));
+                    at += ms;
+                }
+            }
+            let own = op.time.ms - op.parts.handoff - op.parts.dispatch;
+            if own > 0.0 {
+                events.push(span(&op.name, &op.kind, at, own, op.unit, Some(simulated_args(op))));
+            }
+        }
+        Trace { trace_events: events, display_time_unit: "ms" }
+    }
+}
+
+const fn track(unit: Unit) -> usize {
+    match unit {
+        Unit::Ane => 1,
+        Unit::Gpu => 2,
+        Unit::Cpu => 3,
+    }
+}
+
+/// `at` and `ms` are milliseconds; a trace has microseconds.
+fn span(name: &str, kind: &str, at: f64, ms: f64, unit: Unit, args: Option<Args>) -> Event {
+    Event {
+        name: name.to_owned(),
+        cat: Some(kind.to_owned()),
+        ph: "X",
+        ts: Some(at * 1e3),
+        dur: Some(ms * 1e3),
+        pid: 1,
+        tid: track(unit),
+        args,
+    }
+}
+
+fn simulated_args(op: &OpTime) -> Args {
+    Args::Simulated {
+        op: op.kind.clone(),
+        bound: op.bound.name(),
+        compute_us: op.parts.compute * 1e3,
+        weights_us: op.parts.weights * 1e3,
+        activations_us: op.parts.activations * 1e3,
+        flops: op.flops,
+        weight_bytes: op.weight_bytes,
+        activation_bytes: op.activation_bytes,
     }
 }
 

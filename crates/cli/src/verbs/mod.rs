@@ -14,7 +14,9 @@ mod plan;
 mod run;
 mod serve;
 mod show;
+mod simulate;
 mod size;
+mod sweep;
 mod verify;
 
 use crate::Outcome;
@@ -33,6 +35,7 @@ pub(crate) fn run(args: Args) -> Result<Outcome, Error> {
         Verb::Run(args) => run::run(args),
         Verb::Verify(args) => verify::run(args),
         Verb::Plan(args) => plan::run(&args),
+        Verb::Simulate(args) => simulate::run(&args),
         Verb::Bench(args) => bench::run(args),
         Verb::Serve(args) => serve::run(&args),
         Verb::Check(args) => check::run(&args),
