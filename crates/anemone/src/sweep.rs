@@ -187,7 +187,8 @@ fn extents(
     verified(program, Some(&function.name))?;
     let moved = named(program, function, name)?;
     for &value in values {
-        for axis in moved.iter().filter(|a| a.allowed != Allowed::Fixed && !a.allowed.takes(value)) {
+        let refuses = |a: &&Axis| a.allowed != Allowed::Fixed && !a.allowed.takes(value);
+        if let Some(axis) = moved.iter().find(refuses) {
             return Err(Error::new(format!(
                 "`{}` axis {} cannot be {value}; the package allows {}",
                 axis.name,

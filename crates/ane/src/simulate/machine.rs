@@ -42,7 +42,7 @@ pub(super) struct Machine {
     /// Power of the engine with fp16 and with 8-bit numbers, in W.
     pub watts: Option<f64>,
     pub watts_8: Option<f64>,
-    /// True when speed-bearing figures were measured on this chip.
+    /// True when the weight bandwidth, which most models wait for, was measured on this chip.
     pub measured: bool,
     /// True when weights of no scheme are read compressed.
     pub unpacks_at_load: bool,
@@ -60,11 +60,11 @@ impl Machine {
     pub(super) fn of(device: &Device, load: &Load, c: &Coefficients) -> Machine {
         let mut notes = Vec::new();
         let generation = device.generation().unwrap_or(13);
-        let (clock, _) = clock(device, &mut notes);
+        let clock = clock(device, &mut notes);
         let cores = number(device, "cores").unwrap_or(16.0) / number(device, "engines").unwrap_or(1.0);
         let memory = memory(device, &mut notes);
         let (weights, weights_known) = weights(device, load.route, memory, c, &mut notes);
-        let (dispatch_ms, dispatch_known) = dispatch(device, &mut notes);
+        let dispatch_ms = dispatch(device, &mut notes);
         let gpu = relative(device, gpu_cores, true).map(|g| {
             told("GPU cores", &g, device, &mut notes);
             g.value * c.gpu_core_tflops * 1e12
@@ -87,7 +87,7 @@ impl Machine {
             memory,
             watts: power(false),
             watts_8: power(true),
-            measured: weights_known && dispatch_known,
+            measured: weights_known,
             unpacks_at_load: device.os.is_some_and(|os| os.generation() < UNPACKS_AT_LOAD),
             notes,
         }
@@ -162,11 +162,11 @@ fn told(what: &str, carried: &Carried<'_>, device: &Device, notes: &mut Vec<Stri
     }
 }
 
-fn clock(device: &Device, notes: &mut Vec<String>) -> (f64, bool) {
+fn clock(device: &Device, notes: &mut Vec<String>) -> f64 {
     let own = |d: &Device| number(d, "clock_running_hz").or_else(|| number(d, "clock_table_hz"));
-    let Some(found) = relative(device, own, false) else { return (CLOCK, false) };
+    let Some(found) = relative(device, own, false) else { return CLOCK };
     told("clock", &found, device, notes);
-    (found.value, found.from == device.chip)
+    found.value
 }
 
 fn gpu_cores(device: &Device) -> Option<f64> {
@@ -221,15 +221,15 @@ fn weights(
     (value, false)
 }
 
-fn dispatch(device: &Device, notes: &mut Vec<String>) -> (f64, bool) {
+fn dispatch(device: &Device, notes: &mut Vec<String>) -> f64 {
     let own = |d: &Device| {
         // The one figure of the private guide includes marshalling by its caller.
         let found = d.figure("dispatch_us").filter(|f| !f.source.name.contains("private"))?;
         Some((found.value.least()? + found.value.most()?) / 2.0)
     };
-    let Some(found) = relative(device, own, false) else { return (0.1, false) };
+    let Some(found) = relative(device, own, false) else { return 0.1 };
     told("dispatch time", &found, device, notes);
-    (found.value / 1e3, found.from == device.chip)
+    found.value / 1e3
 }
 
 /// The figure whose note names 8-bit work, or the first that does not.

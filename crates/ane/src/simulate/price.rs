@@ -9,7 +9,10 @@ const MS: f64 = 1e3;
 /// Clock that the elementwise rate is given at, in Hz.
 const ELEMENTWISE_CLOCK: f64 = 2.58e9;
 
-/// Parts of an op's time, in ms. Arithmetic and weights overlap; everything else adds up.
+/// Parts of an op's time, in ms. Arithmetic, weights and activations overlap; the others come before and after.
+///
+/// That they overlap is what fits the published latencies best: with activations added instead, the median error is a
+/// quarter larger.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Parts {
     /// Arithmetic.
@@ -27,7 +30,7 @@ pub struct Parts {
 impl Parts {
     /// The op's time, in ms.
     pub fn total(&self) -> f64 {
-        self.compute.max(self.weights) + self.activations + self.dispatch + self.handoff
+        self.compute.max(self.weights).max(self.activations) + self.dispatch + self.handoff
     }
 
     /// The largest part.
