@@ -9,6 +9,7 @@
 //! said as such: [`Answer::Unknown`], [`OpPlan::uncertain`], [`Plan::notes`]. Nothing here changes a program.
 #![forbid(unsafe_code)]
 
+mod arithmetic;
 pub mod cost;
 pub mod device;
 pub mod eligibility;
@@ -22,6 +23,7 @@ pub mod simulate;
 mod source;
 mod units;
 
+pub use arithmetic::{Arithmetic, SUM_LIMIT};
 pub use cost::{Backend, Basis, Estimate, Threshold};
 pub use device::{Device, ProfileError, UnknownDevice};
 pub use eligibility::{Answer, Verdict};

@@ -9,6 +9,7 @@ pub mod compare;
 mod compress;
 mod convert;
 pub mod data;
+mod emulate;
 mod error;
 mod extents;
 mod features;
@@ -31,7 +32,7 @@ mod verify;
 
 pub use anemone_ane as ane;
 pub use anemone_compress as schemes;
-pub use anemone_exec::{Precision, Profiler, StepInfo};
+pub use anemone_exec::{EmulatedOp, How, Precision, Profiler, StepInfo, SumRange};
 pub use anemone_lint as rules;
 pub use anemone_lint::{Step, Totals};
 pub use anemone_mil as mil;
@@ -46,6 +47,7 @@ pub use compress::{
     read_config, search, write_config,
 };
 pub use convert::{Conversion, ConvertOptions, Stage, convert};
+pub use emulate::{Emulate, Emulated, Scope, SumLayer, verify_emulated};
 pub use error::{Error, ErrorKind};
 pub use fix::{FixOptions, Fixed, FixedFunction, Left, Why, fix};
 pub use inspect::{Inspection, inspect};

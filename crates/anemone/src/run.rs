@@ -2,7 +2,7 @@
 
 use crate::data::{self, Inputs};
 use crate::{Error, LoadOptions, State};
-use anemone_exec::Options;
+use anemone_exec::{EmulatedOp, Options};
 use anemone_model::{DictKey, Feature, Features};
 use anemone_tensor::Tensor;
 use std::path::Path;
@@ -14,6 +14,8 @@ pub struct Ran {
     pub steps: Vec<Features>,
     /// The state that they left.
     pub state: State,
+    /// The ops that were computed as a Neural Engine does, in program order.
+    pub emulated: Vec<EmulatedOp>,
 }
 
 /// Runs predictions on inputs from files, one after the other on one state.
@@ -37,7 +39,7 @@ pub fn run(path: &Path, options: LoadOptions, inputs: &Inputs, state: Option<&Pa
         let place = |e: Error| if all.len() > 1 { e.within(&format!("step {i}")) } else { e };
         steps.push(made.map_err(|e| place(e).at(path))?);
     }
-    Ok(Ran { steps, state: held })
+    Ok(Ran { steps, state: held, emulated: model.emulated() })
 }
 
 /// Numbers that say what is in a tensor.

@@ -1,11 +1,13 @@
 //! Arguments of every verb.
 
 mod compress;
+mod emulate;
 mod fix;
 mod simulate;
 mod size;
 
 pub(crate) use compress::{CompressArgs, DecompressArgs};
+pub(crate) use emulate::EmulateArgs;
 pub(crate) use fix::FixArgs;
 pub(crate) use simulate::SimulateArgs;
 pub(crate) use size::SizeArgs;
@@ -55,6 +57,7 @@ pub(crate) enum Verb {
   anemone run model.mlpackage --inputs inputs.safetensors -o out
   anemone run model.mlpackage --input x=x.npy --input y=y.npy -o out --npy
   anemone run model.mlpackage --random 1 --shape image:1x3x64x64 --precision f32
+  anemone run model.mlpackage --random 1 --emulate ane --device m4
   anemone run stateful.mlpackage --steps --inputs 0.safetensors --inputs 1.safetensors \\
       --state new --save-state after.safetensors -o out
   anemone run classifier.mlpackage --image image=dog.jpg,crop=0.875,scale=0.0078125,bias=-0.9921875 \\
@@ -68,7 +71,9 @@ pub(crate) enum Verb {
   anemone verify stateful.mlpackage --steps --inputs in.0.npz --inputs in.1.npz \\
       --expected out.0.npz --expected out.1.npz
   anemone verify model.mlpackage --find-overflow --inputs in.safetensors
-  anemone verify model.mlpackage --find-overflow --random 1 --loss 0.5%")]
+  anemone verify model.mlpackage --find-overflow --random 1 --loss 0.5%
+  anemone verify model.mlpackage --emulate ane --inputs in.safetensors
+  anemone verify model.mlpackage --emulate ane-eligible --device m1 --assume m6 --random 1")]
     Verify(VerifyArgs),
     /// Say where each op would run, why, and at what cost
     #[command(after_help = "Examples:
@@ -321,7 +326,7 @@ pub(crate) struct InspectArgs {
 }
 
 /// Where inputs come from.
-#[derive(Debug, ClapArgs)]
+#[derive(Clone, Debug, ClapArgs)]
 pub(crate) struct InputArgs {
     /// One input: name=FILE, FILE being .npy, or .png or .jpg for a picture
     #[arg(long = "input", value_name = "NAME=FILE", value_parser = named_file)]
@@ -394,6 +399,8 @@ pub(crate) struct RunArgs {
     pub model: PathBuf,
     #[command(flatten)]
     pub inputs: InputArgs,
+    #[command(flatten)]
+    pub emulate: EmulateArgs,
     /// Write what the states hold at the end: a .safetensors file
     #[arg(long, value_name = "FILE")]
     pub save_state: Option<PathBuf>,
@@ -421,8 +428,10 @@ pub(crate) struct VerifyArgs {
     pub model: PathBuf,
     #[command(flatten)]
     pub inputs: InputArgs,
+    #[command(flatten)]
+    pub emulate: EmulateArgs,
     /// Expected outputs by name: a .safetensors or .npz file; with --steps one for each prediction
-    #[arg(long, value_name = "FILE", required_unless_present_any = ["find_overflow", "expected_labels"])]
+    #[arg(long, value_name = "FILE", required_unless_present_any = ["find_overflow", "expected_labels", "emulate"])]
     pub expected: Vec<PathBuf>,
     /// Expected labels and probabilities: JSON as run writes it; with --steps one file for each prediction
     #[arg(long, value_name = "FILE")]
@@ -431,7 +440,7 @@ pub(crate) struct VerifyArgs {
     #[arg(long, conflicts_with_all = ["expected", "expected_labels", "steps"])]
     pub find_overflow: bool,
     /// Share of its accuracy that an op may lose by itself: 1% or 0.01
-    #[arg(long, default_value = "1%", value_name = "SHARE", value_parser = share, requires = "find_overflow")]
+    #[arg(long, default_value = "1%", value_name = "SHARE", value_parser = share)]
     pub loss: f64,
     /// Absolute tolerance
     #[arg(long, default_value_t = 1e-3)]

@@ -13,6 +13,7 @@
 
 mod arena;
 mod channels_last;
+mod emulate;
 pub mod kernels;
 mod lower;
 mod memory;
@@ -26,6 +27,7 @@ mod session;
 mod specialise;
 mod state;
 
+pub use emulate::{Arithmetic, EmulatedOp, Emulation, How, SumRange};
 pub use kernels::simd::Isa;
 pub use options::{DEFAULT_MAX_STEPS, DEFAULT_MEMORY_LIMIT, DEFAULT_PLANS, Options};
 pub use precision::Precision;

@@ -10,6 +10,7 @@ mod dynamic;
 mod states;
 
 use crate::arena::{Arena, Span};
+use crate::emulate::Ready;
 use crate::kernels::elementwise::round_to_half;
 use crate::lower::{Io, Kernel, Mixed, Operand, Target};
 use crate::memory::Floats;
@@ -22,6 +23,7 @@ use anemone_mil::{DType, Function, Literal, OpId, Tensor, TensorType, Type, Valu
 use anemone_model::{Observer, PredictError};
 use std::collections::HashMap;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// Where a value is while the plan runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,6 +88,8 @@ pub(crate) struct Plan {
     held: Vec<Option<Literal>>,
     arena: Arena,
     options: Options,
+    /// Ops that are computed as the Neural Engine does.
+    emulated: Option<Arc<Ready>>,
 }
 
 /// What one prediction carries through the steps.

@@ -1,6 +1,7 @@
 //! A loaded function, ready to predict.
 
 use crate::channels_last::channels_last;
+use crate::emulate::{EmulatedOp, Emulation, Ready};
 use crate::kernels::simd::Isa;
 use crate::lower::keep_packed;
 use crate::plan::{Plan, Run};
@@ -26,6 +27,7 @@ pub struct Session {
     options: Options,
     /// The state of predictions that are given none.
     own: Option<State>,
+    emulated: Option<Arc<Ready>>,
 }
 
 impl Session {
@@ -35,10 +37,35 @@ impl Session {
     /// # Errors
     /// When a weight is missing, or an op is not one that the op table knows.
     pub fn new(function: VerifiedFunction<'_>, options: &Options) -> Result<Session, PredictError> {
+        Session::load(function, options, None)
+    }
+
+    /// As [`Session::new`], with some ops computed as the Neural Engine does.
+    ///
+    /// Ops must be declared `fp16`, which they are in the precision [`Declared`](crate::Precision::Declared).
+    ///
+    /// # Errors
+    /// As [`Session::new`].
+    pub fn emulating(
+        function: VerifiedFunction<'_>,
+        options: &Options,
+        emulation: &Emulation,
+    ) -> Result<Session, PredictError> {
+        Session::load(function, options, Some(emulation))
+    }
+
+    fn load(
+        function: VerifiedFunction<'_>,
+        options: &Options,
+        emulation: Option<&Emulation>,
+    ) -> Result<Session, PredictError> {
         let mut function = function.function().clone();
         check_loadable(&function)?;
         options.precision.apply(&mut function);
-        keep_packed(&mut function, fold_limits(options.memory_limit));
+        let emulated = emulation.map(|e| Arc::new(Ready::new(&mut function, e)));
+        if emulated.is_none() {
+            keep_packed(&mut function, fold_limits(options.memory_limit));
+        }
         fold_constants(&mut function, fold_limits(options.memory_limit));
         let port = |v: &anemone_mil::ValueId| {
             let value = function.value(*v);
@@ -50,7 +77,21 @@ impl Session {
         let outputs = function.outputs().iter().filter_map(port).collect();
         let pool = Pool::new(options.threads.max(1));
         let options = *options;
-        Ok(Session { inputs, outputs, pool, plans: Plans::new(options.plans), options, own: None, function })
+        Ok(Session {
+            inputs,
+            outputs,
+            pool,
+            plans: Plans::new(options.plans),
+            options,
+            own: None,
+            emulated,
+            function,
+        })
+    }
+
+    /// The ops that are computed as the Neural Engine does, in program order, with what their sums came to so far.
+    pub fn emulated(&self) -> Vec<EmulatedOp> {
+        self.emulated.as_ref().map(|ready| ready.ops()).unwrap_or_default()
     }
 
     /// True when predictions read or write states.
@@ -176,8 +217,8 @@ impl Session {
             specialise(&self.function, shapes, self.options.memory_limit)?
         };
         // Observers see the values of the function as it is.
-        let function = if fuse { channels_last(function) } else { function };
-        Plan::new(function, fuse, &self.pool, &self.options)
+        let function = if fuse && self.emulated.is_none() { channels_last(function) } else { function };
+        Plan::new(function, fuse, &self.pool, &self.options, self.emulated.clone())
     }
 
     /// A prediction on the session's own state.

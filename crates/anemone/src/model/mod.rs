@@ -11,6 +11,7 @@ pub use state::State;
 
 use crate::open::{Loadable, no_function};
 use crate::{Error, ErrorKind, features};
+use anemone_exec::EmulatedOp;
 use anemone_mil::interface::{self, FunctionInterface};
 use anemone_model::{Features, Port};
 use anemone_package::{Pipeline, PipelineStage};
@@ -146,6 +147,11 @@ impl Model {
     /// True when predictions need a [`State`].
     pub fn is_stateful(&self) -> bool {
         self.stages.iter().any(|(_, s)| s.session.has_states())
+    }
+
+    /// The ops that are computed as a Neural Engine does, in program order; of a pipeline, of all its programs.
+    pub fn emulated(&self) -> Vec<EmulatedOp> {
+        self.stages.iter().flat_map(|(_, s)| s.session.emulated()).collect()
     }
 
     /// Tensors that the function takes, which are planes for pictures and may have free extents.

@@ -2,7 +2,7 @@
 
 use super::Model;
 use crate::open::{Loadable, open_loadable};
-use crate::{Error, Opened};
+use crate::{Emulate, Error, Opened};
 use anemone_exec::{DEFAULT_MAX_STEPS, DEFAULT_MEMORY_LIMIT, DEFAULT_PLANS, Precision};
 use std::path::Path;
 
@@ -15,6 +15,7 @@ pub struct LoadOptions {
     pub(super) max_steps: u64,
     pub(super) max_bytes: u64,
     pub(super) plans: usize,
+    pub(super) emulate: Option<Emulate>,
 }
 
 impl Default for LoadOptions {
@@ -26,6 +27,7 @@ impl Default for LoadOptions {
             max_steps: DEFAULT_MAX_STEPS,
             max_bytes: DEFAULT_MEMORY_LIMIT,
             plans: DEFAULT_PLANS,
+            emulate: None,
         }
     }
 }
@@ -49,6 +51,13 @@ impl LoadOptions {
     #[must_use]
     pub fn precision(mut self, precision: Precision) -> LoadOptions {
         self.precision = precision;
+        self
+    }
+
+    /// Computes ops as a Neural Engine does; needs the precision that the program declares.
+    #[must_use]
+    pub fn emulate(mut self, emulate: Emulate) -> LoadOptions {
+        self.emulate = Some(emulate);
         self
     }
 

@@ -21,7 +21,12 @@ impl Stage {
         let function = verified.function();
         check_known(function)?;
         let interface = program.interface.function(&function.name).cloned().unwrap_or_default();
-        let session = Session::new(verified, &options.engine())?;
+        let session = match &options.emulate {
+            Some(emulate) => {
+                Session::emulating(verified, &options.engine(), &emulate.emulation(verified, false))?
+            }
+            None => Session::new(verified, &options.engine())?,
+        };
         Ok(Stage { interface, session })
     }
 

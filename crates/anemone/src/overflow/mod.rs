@@ -12,9 +12,10 @@ pub use advice::Advice;
 pub use range::Range;
 
 use crate::data::{self, Inputs};
+use crate::emulate::Emulate;
 use crate::run::engine_options;
 use crate::{Error, Opened, features, open};
-use anemone_exec::{Precision, Session};
+use anemone_exec::{EmulatedOp, Emulation, Precision, Session};
 use anemone_mil::ops::Effect;
 use anemone_mil::{Function, Level, OpId, Program, ValueId, verify};
 use anemone_model::{Features, Predict};
@@ -90,33 +91,45 @@ pub fn find_overflow(
     loss: f64,
 ) -> Result<Overflow, Error> {
     let opened = open(path)?;
-    search(&opened, function, precision, inputs, loss).map_err(|e| e.at(path))
+    let found = search(&opened, function, precision, inputs, loss, None);
+    found.map(|(overflow, _)| overflow).map_err(|e| e.at(path))
 }
 
-fn search(
+/// As [`find_overflow`] on a program that is open; with `emulate`, declared means as a Neural Engine computes it.
+pub(crate) fn search(
     opened: &Opened,
     name: Option<&str>,
     precision: Precision,
     inputs: &Inputs,
     loss: f64,
-) -> Result<Overflow, Error> {
+    emulate: Option<&Emulate>,
+) -> Result<(Overflow, Vec<EmulatedOp>), Error> {
     let mut declared = opened.verified(name)?.function().clone();
     precision.apply(&mut declared);
     let program = with_function(&opened.program, &declared);
-    let mut session = load(&program, &declared.name)?;
+    let mut emulation = match emulate {
+        Some(emulate) => Some(emulate.emulation(opened.verified(name)?, true)),
+        None => None,
+    };
+    let mut session = load(&program, &declared.name, emulation.as_ref())?;
     let interface = program.interface.function(&declared.name).cloned().unwrap_or_default();
     let given = data::gather(inputs, &interface, session.inputs())?;
     let given = features::take(&interface, session.inputs(), &given)?;
     let mut search = Search::new(&declared, loss, &given);
     observe(&mut session, &given, &mut |n, t| search.see_declared(n, t))?;
+    let emulated = session.emulated();
     // Its weights are not needed any more, and the twins have their own.
     drop(session);
     let Twins { function, of } = twins(&declared);
+    if let Some(emulation) = &mut emulation {
+        let twins = of.iter().filter(|(_, of)| emulation.ops.contains(*of)).map(|(twin, _)| twin.clone());
+        (emulation.ops, emulation.measure) = (twins.collect(), false);
+    }
     search.pair(&function, of);
     let program = with_function(&opened.program, &function);
-    let mut session = load(&program, &declared.name)?;
+    let mut session = load(&program, &declared.name, emulation.as_ref())?;
     observe(&mut session, &given, &mut |n, t| search.see_wide(n, t))?;
-    Ok(search.finish())
+    Ok((search.finish(), emulated))
 }
 
 fn with_function(program: &Program, function: &Function) -> Program {
@@ -126,11 +139,14 @@ fn with_function(program: &Program, function: &Function) -> Program {
     program
 }
 
-fn load(program: &Program, name: &str) -> Result<Session, Error> {
+fn load(program: &Program, name: &str, emulation: Option<&Emulation>) -> Result<Session, Error> {
     let faults = |e| Error::new(format!("cannot be computed in another precision:\n{e}"));
     let verified = verify(program, Level::Imported).map_err(faults)?;
     let function = verified.function(Some(name)).ok_or_else(|| Error::new("has no function"))?;
-    Ok(Session::new(function, &engine_options())?)
+    Ok(match emulation {
+        Some(emulation) => Session::emulating(function, &engine_options(), emulation)?,
+        None => Session::new(function, &engine_options())?,
+    })
 }
 
 fn observe(

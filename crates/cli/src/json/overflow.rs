@@ -16,7 +16,7 @@ pub(crate) struct Overflow {
 }
 
 #[derive(Debug, Serialize)]
-struct Found {
+pub(super) struct Found {
     kind: String,
     name: String,
     source: Option<String>,
@@ -59,7 +59,7 @@ impl Overflow {
 }
 
 impl Found {
-    fn of(f: &Finding) -> Found {
+    pub(super) fn of(f: &Finding) -> Found {
         let input = |(parameter, range): &(String, Range)| Input {
             parameter: parameter.clone(),
             numbers: Numbers::of(range),

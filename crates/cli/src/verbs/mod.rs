@@ -5,6 +5,7 @@ mod check;
 mod compress;
 mod convert;
 mod devices;
+mod emulate;
 mod facts;
 mod fix;
 mod front;

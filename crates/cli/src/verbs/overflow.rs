@@ -21,7 +21,7 @@ pub(super) fn run(args: VerifyArgs) -> Result<Outcome, Error> {
     Ok(if found.findings.is_empty() { Outcome::Clean } else { Outcome::Findings })
 }
 
-fn report(found: &Overflow) -> String {
+pub(super) fn report(found: &Overflow) -> String {
     let loss = percent(found.loss);
     let Some(first) = found.findings.first() else {
         let what = format!(

@@ -13,10 +13,18 @@ use anemone::{Error, Feature, Features, Ranked, Tensor, statistics};
 const BEST: usize = 5;
 
 pub(super) fn run(args: RunArgs) -> Result<Outcome, Error> {
-    let options = args.inputs.options();
+    let mut options = args.inputs.options();
+    let emulate = args.emulate.read(args.inputs.precision)?;
+    if let Some(emulate) = &emulate {
+        options = options.emulate(emulate.clone());
+    }
     let labels = args.labels.as_deref().map(anemone::read_labels).transpose()?;
     let state = args.inputs.state();
     let ran = anemone::run(&args.model, options, &args.inputs.into(), state.as_deref())?;
+    if let Some(emulate) = &emulate {
+        super::emulate::tell_of_arithmetic(emulate);
+        super::emulate::tell_of_ops(&ran.emulated);
+    }
     let last = ran.steps.last().cloned().unwrap_or_default();
     let best = match &labels {
         Some(labels) => anemone::best_labels(&last, labels, BEST)?,

@@ -11,11 +11,21 @@ use serde_json::Value;
 use std::path::Path;
 
 pub(super) fn run(args: VerifyArgs) -> Result<Outcome, Error> {
-    if args.find_overflow {
+    if args.find_overflow && args.emulate.emulate.is_none() {
         return super::overflow::run(args);
     }
+    let emulate = args.emulate.read(args.inputs.precision)?;
+    if let Some(emulate) =
+        emulate.as_ref().filter(|_| args.expected.is_empty() && args.expected_labels.is_empty())
+    {
+        return super::emulate::run(&args, emulate);
+    }
     let tolerance = Tolerance { atol: args.atol, rtol: args.rtol };
-    let (options, state) = (args.inputs.options(), args.inputs.state());
+    let (mut options, state) = (args.inputs.options(), args.inputs.state());
+    if let Some(emulate) = emulate {
+        super::emulate::tell_of_arithmetic(&emulate);
+        options = options.emulate(emulate);
+    }
     let expected = expectations(&args)?;
     let found =
         anemone::verify(&args.model, options, &args.inputs.into(), state.as_deref(), &expected, tolerance)?;

@@ -10,6 +10,7 @@ mod command;
 mod compress;
 mod convert;
 mod devices;
+mod emulate;
 mod facts;
 mod fix;
 mod full_disk;

@@ -2,6 +2,7 @@
 
 mod attention;
 mod elementwise;
+mod emulated;
 mod indexed;
 mod last;
 mod layout;
@@ -16,6 +17,7 @@ mod traced;
 mod typed;
 mod window;
 
+pub(crate) use emulated::lower as lower_emulated;
 pub(crate) use indexed::overwrite;
 pub(crate) use mixed::{Mixed, Operand, Target};
 pub(crate) use packed::keep_packed;

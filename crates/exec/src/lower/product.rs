@@ -113,7 +113,7 @@ pub(super) fn matmul(l: &Lowering<'_>) -> Option<Lowered> {
 }
 
 /// Where the matrix of each product begins in an operand whose batch dims `from` broadcast to `to`.
-fn offsets(from: &[usize], to: &[usize], size: usize) -> Vec<usize> {
+pub(super) fn offsets(from: &[usize], to: &[usize], size: usize) -> Vec<usize> {
     let missing = to.len() - from.len();
     let mut steps = vec![0usize; to.len()];
     let mut step = size;

@@ -4,6 +4,7 @@ use super::control::{Loop, Nested};
 use super::dynamic::Dynamic;
 use super::{Place, Plan, Step, Work, buffer, fault, in_arena, len_of};
 use crate::arena::{Arena, Lifetime, place};
+use crate::emulate::Ready;
 use crate::lower::{self, Lowered, constant_tensor};
 use crate::memory::Floats;
 use crate::pool::Pool;
@@ -11,6 +12,7 @@ use crate::{Options, memory};
 use anemone_mil::{BlockId, DType, Function, Literal, OpId, Type, Uses, ValueId};
 use anemone_model::PredictError;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 impl Plan {
     /// Lowers a function; `fuse` lets an activation become part of the op before it.
@@ -22,8 +24,9 @@ impl Plan {
         fuse: bool,
         pool: &Pool,
         options: &Options,
+        emulated: Option<Arc<Ready>>,
     ) -> Result<Plan, PredictError> {
-        Plan::planned(function, Way { fuse, alone: false, once: false }, pool, options)
+        Plan::planned(function, Way { fuse, alone: false, once: false }, pool, options, emulated)
     }
 
     /// A function of a single op; where the shapes of its results are unknown, the reference evaluation decides.
@@ -32,19 +35,27 @@ impl Plan {
         once: bool,
         pool: &Pool,
         options: &Options,
+        emulated: Option<Arc<Ready>>,
     ) -> Result<Plan, PredictError> {
-        Plan::planned(function, Way { fuse: false, alone: true, once }, pool, options)
+        Plan::planned(function, Way { fuse: false, alone: true, once }, pool, options, emulated)
     }
 
-    fn planned(function: Function, way: Way, pool: &Pool, options: &Options) -> Result<Plan, PredictError> {
+    fn planned(
+        function: Function,
+        way: Way,
+        pool: &Pool,
+        options: &Options,
+        emulated: Option<Arc<Ready>>,
+    ) -> Result<Plan, PredictError> {
         let mut planner = Planner::new(&function, way, pool, options);
+        planner.emulated = emulated.as_deref();
         planner.block(function.body())?;
         planner.keep(function.outputs());
         planner.free_held();
         let Planner { steps, places, lifetimes, constants, held, .. } = planner;
         let (spans, total) = place(&lifetimes);
         let arena = Arena::new(total, options.memory_limit)?;
-        Ok(Plan { function, steps, places, spans, constants, held, arena, options: *options })
+        Ok(Plan { function, steps, places, spans, constants, held, arena, options: *options, emulated })
     }
 }
 
@@ -72,6 +83,7 @@ struct Planner<'f> {
     options: &'f Options,
     uses: Uses,
     way: Way,
+    emulated: Option<&'f Ready>,
     /// States that are changed where they are.
     planned_updates: Vec<InPlace>,
     /// Ops that became part of the op before them.
@@ -96,6 +108,7 @@ impl<'f> Planner<'f> {
             options,
             uses: Uses::of(function),
             way,
+            emulated: None,
             planned_updates: Vec::new(),
             absorbed: Vec::new(),
             steps: Vec::new(),
@@ -263,7 +276,13 @@ impl<'f> Planner<'f> {
 
     /// Lowers an op together with the activation after it, where that is possible; also says whose results it makes.
     fn lower(&mut self, id: OpId, around: &[OpId]) -> Option<(Lowered, OpId)> {
+        if let Some(ready) = self.emulated
+            && let Some(lowered) = lower::lower_emulated(ready, self.function, id, self.pool)
+        {
+            return Some((lowered, id));
+        }
         if self.way.fuse
+            && self.emulated.is_none()
             && let Some(next) = lower::fusable(self.function, &self.uses, id)
             && around.contains(&next)
             && let Some(lowered) = lower::lower(self.function, id, Some(next), self.pool)

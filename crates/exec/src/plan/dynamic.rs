@@ -5,9 +5,11 @@
 
 use super::{Literal, Plan, PredictError, Run, Work, fault};
 use crate::Options;
+use crate::emulate::Ready;
 use crate::pool::Pool;
 use anemone_mil::ops::Site;
 use anemone_mil::{DType, Function, OpId, Tensor, Type, ValueId, eval};
+use std::sync::Arc;
 
 /// Plans of one op that are kept.
 const KEPT: usize = 8;
@@ -41,7 +43,8 @@ impl Plan {
         let values = self.operands(id)?;
         let Work::Dynamic(kept) = &mut self.steps[i].work else { return Ok(()) };
         let mut kept = std::mem::take(kept);
-        let results = kept.results(&self.function, id, &values, run.pool, &self.options);
+        let results =
+            kept.results(&self.function, id, &values, run.pool, (&self.options, self.emulated.as_ref()));
         self.steps[i].work = Work::Dynamic(kept);
         self.store_all(id, results?)
     }
@@ -54,7 +57,7 @@ impl Dynamic {
         id: OpId,
         values: &[Vec<Literal>],
         pool: &Pool,
-        options: &Options,
+        (options, emulated): (&Options, Option<&Arc<Ready>>),
     ) -> Result<Vec<Literal>, PredictError> {
         let mut run = Run { pool, observer: None, profiler: None, state: None, iterations: 0 };
         let op = function.op(id);
@@ -63,7 +66,7 @@ impl Dynamic {
             let at = match self.plans.iter().position(|(t, _)| *t == types) {
                 Some(at) => at,
                 None => {
-                    let plan = Plan::of_one(function, false, pool, options)?;
+                    let plan = Plan::of_one(function, false, pool, options, emulated.cloned())?;
                     self.plans.truncate(KEPT - 1);
                     self.plans.insert(0, (types, plan));
                     0
@@ -72,7 +75,7 @@ impl Dynamic {
             return self.plans[at].1.run(&inputs, &mut run);
         }
         if let Some(Alone { function, inputs }) = alone(function, id, values, Known::Integers) {
-            return Plan::of_one(function, true, pool, options)?.run(&inputs, &mut run);
+            return Plan::of_one(function, true, pool, options, emulated.cloned())?.run(&inputs, &mut run);
         }
         eval::evaluate(function, op, values).map_err(|e| fault(function, id, e))
     }

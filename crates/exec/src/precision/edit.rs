@@ -104,6 +104,13 @@ impl Edit<'_> {
         self.function.block(self.block).ops.len()
     }
 
+    /// Names of the results of the ops put in after there were `len`.
+    pub fn since(&self, len: usize) -> Vec<String> {
+        let f = &self.function;
+        let results = f.block(self.block).ops[len..].iter().flat_map(|&id| &f.op(id).outputs);
+        results.map(|&v| f.value(v).name.to_string()).collect()
+    }
+
     /// Takes ops out again that were put in after there were `len`.
     pub fn truncate(&mut self, len: usize) {
         self.function.block_mut(self.block).ops.truncate(len);

@@ -9,6 +9,8 @@ mod steps;
 mod strict;
 mod widen;
 
+pub(crate) use steps::expand_some;
+
 use anemone_mil::Function;
 
 /// Which numbers a function computes with.

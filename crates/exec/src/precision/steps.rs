@@ -11,13 +11,24 @@ use anemone_mil::{DType, Dim, Function, OpId, Tensor, ValueId};
 
 /// Rewrites the function.
 pub(super) fn expand(function: &mut Function) {
+    expand_some(function, &|_| true);
+}
+
+/// Rewrites the ops whose first result has a wanted name, and says what the results of the steps are called.
+pub(crate) fn expand_some(function: &mut Function, wanted: &dyn Fn(&str) -> bool) -> Vec<String> {
+    let mut steps = Vec::new();
     rebuild(function, &mut |edit, id| {
+        let result = edit.function.op(id).outputs.first().copied();
+        if !result.is_some_and(|v| wanted(&edit.name(v))) {
+            return edit.push(id);
+        }
         let before = edit.len();
         match written_out(edit, id) {
             Some(result) => {
                 let op = edit.function.op(id);
                 let (old, name) = (op.outputs[0], format!("{}__whole", op.name));
                 edit.replace(old, result, &name);
+                steps.extend(edit.since(before));
             }
             None => {
                 edit.truncate(before);
@@ -25,6 +36,7 @@ pub(super) fn expand(function: &mut Function) {
             }
         }
     });
+    steps
 }
 
 /// The result of the steps.

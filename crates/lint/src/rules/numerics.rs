@@ -4,6 +4,7 @@ use super::eligible::spoken;
 use crate::fix::Fix;
 use crate::rule::{Hit, Rule, Severity};
 use crate::subject::Subject;
+use anemone_ane::SUM_LIMIT;
 use anemone_mil::{Const, DType, Dim};
 use anemone_passes::engine::narrow_integers;
 use anemone_passes::legalize;
@@ -50,8 +51,8 @@ pub(super) static ARG_OUTPUT: Rule = Rule {
     },
 };
 
-/// Largest finite number of fp16.
-const FP16_MAX: f64 = 65504.0;
+/// Two masks of this size, or one in a sum of products, are infinite on the ANE.
+const MASK_LIMIT: f64 = SUM_LIMIT * (1.0 - 1.0 / 2048.0);
 
 fn largest(constant: &Const) -> Option<f64> {
     let literal = constant.literal().ok()?;
@@ -69,7 +70,7 @@ const LOOKED_AT: usize = 1 << 22;
 pub(super) static FP16_CONSTANT: Rule = Rule {
     name: "fp16-constant",
     severity: Severity::Warning,
-    facts: &["fp16-sums", "ane-sdpa-mask"],
+    facts: &["fp16-sums", "ane-fixed-sums", "ane-sdpa-mask"],
     help: "mask with a value such as -1e4, of which a few still add up to something finite",
     page: include_str!("../../../../docs/rules/fp16-constant.md"),
     fix: Fix::rounding(
@@ -81,9 +82,9 @@ pub(super) static FP16_CONSTANT: Rule = Rule {
         let mut hits = Vec::new();
         for (id, op) in s.ops().filter(|(_, op)| MASKED.contains(&op.kind.name())) {
             let large = op.operands().filter_map(|v| Some((v, largest(s.constant(v)?)?)));
-            if let Some((v, most)) = large.into_iter().find(|(_, m)| *m >= FP16_MAX / 2.0) {
+            if let Some((v, most)) = large.into_iter().find(|(_, m)| *m >= MASK_LIMIT) {
                 let name = &s.function.value(v).name;
-                hits.push(Hit::at(id, format!("`{name}` holds {most:e}, and sums end at 32768 on the ANE")));
+                hits.push(Hit::at(id, format!("`{name}` holds {most:e}, and sums end at {SUM_LIMIT} on the ANE")));
             }
         }
         hits
@@ -138,7 +139,7 @@ fn long_reduction(s: &Subject<'_>) -> Vec<Hit> {
 pub(super) static NORM_OVERFLOW: Rule = Rule {
     name: "norm-overflow",
     severity: Severity::Note,
-    facts: &["fp16-sums"],
+    facts: &["fp16-sums", "ane-fixed-sums"],
     help: "divide by the largest magnitude before squaring",
     page: include_str!("../../../../docs/rules/norm-overflow.md"),
     fix: Fix::rounding("three more roundings: 2^-11 of the result each", |p, case| {

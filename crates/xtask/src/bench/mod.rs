@@ -47,7 +47,8 @@ fn bench() -> Result<(), String> {
     println!("{:<44} {:>10} {:>10}", "", "measured", "bar");
     inspect(&package)?;
     plan(&folder.join("long.mil"))?;
-    convert(&onnx, &folder.join("converted.mlpackage"))
+    convert(&onnx, &folder.join("converted.mlpackage"))?;
+    emulate(&folder)
 }
 
 fn inspect(package: &Path) -> Result<(), String> {
@@ -89,6 +90,19 @@ fn convert(onnx: &Path, output: &Path) -> Result<(), String> {
     let limit = CONVERT_MEMORY * size as f64;
     row("convert, peak memory without the check", high_water("convert-unchecked", onnx)?, limit, "B");
     row("convert, peak memory with the check", high_water("convert", onnx)?, limit, "B");
+    Ok(())
+}
+
+/// Running a network of some 400 million products as the Neural Engine computes them, on one thread.
+const EMULATE_SECONDS: f64 = 10.0;
+
+fn emulate(folder: &Path) -> Result<(), String> {
+    let package = folder.join("efficientnet-lite0.mlpackage");
+    let to = package.to_string_lossy();
+    command("convert", Path::new("examples/efficientnet-lite0.onnx"), &["--no-check", "-o", &to])?;
+    let once = ["--random", "1", "--threads", "1", "--emulate", "ane-eligible", "--assume", "m6"];
+    let run = median(3, || command("run", &package, &once))?;
+    row("run --emulate, efficientnet-lite0", seconds(run), EMULATE_SECONDS, "s");
     Ok(())
 }
 
