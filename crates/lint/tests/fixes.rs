@@ -178,3 +178,101 @@ fn what_is_written_into_a_wider_state_is_read_again() {
     };
     assert_eq!(twice(&before), twice(&after));
 }
+
+/// A weight of random numbers, as a `const` statement.
+fn weight(name: &str, shape: &str) -> String {
+    format!(
+        "tensor<fp16, {shape}> {name} = const()[name = string(\"{name}\"), val = tensor<fp16, {shape}>(BLOBFILE(path \
+         = string(\"@model_path/weights/weight.bin\"), offset = uint64(64)))];\n"
+    )
+}
+
+/// A statement whose result has the shape of `like`.
+fn statement(name: &str, shape: &str, call: &str) -> String {
+    format!("tensor<fp16, {shape}> {name} = {call}[name = string(\"{name}\")];\n")
+}
+
+fn function(inputs: &str, body: &str, output: &str) -> String {
+    format!("program(1.3)\n{{\n    func main<ios18>({inputs}) {{\n{body}        }} -> ({output});\n}}")
+}
+
+/// The program after all projections became convolutions, and how often each kind of op occurs.
+fn projected(source: &str) -> (Program, BTreeMap<String, usize>) {
+    let rule = rules::named("linear-not-conv").expect("a rule");
+    let before = parsed(rule, source);
+    let mut after = before.clone();
+    assert!(mended(&mut after, rule.name, Choices::default()) > 0);
+    let mut counts = BTreeMap::new();
+    let f = &after.functions[0];
+    f.walk().iter().for_each(|(_, id)| *counts.entry(f.op(*id).kind.name().to_owned()).or_default() += 1);
+    compare(&before.functions[0], &after.functions[0], false, "projected", Ranges::default())
+        .unwrap_or_else(|e| panic!("{e} {}", print(&after, &PrintOptions::default())));
+    (after, counts)
+}
+
+#[test]
+fn a_chain_of_projections_has_one_transpose_before_it_and_one_behind() {
+    for (shape, hidden, axis) in
+        [("[2, 5, 4]", "[2, 5, 8]", 2), ("[5, 4]", "[5, 8]", 1), ("[1, 4]", "[1, 8]", 1)]
+    {
+        let mut body =
+            weight("w", "[8, 4]") + &weight("b", "[8]") + &weight("v", "[4, 8]") + &weight("g", "[4]");
+        body += &statement("l", hidden, "linear(bias = b, weight = w, x = x)");
+        body += &statement("a", hidden, "gelu(mode = string(\"EXACT\"), x = l)");
+        body += &statement("m", shape, "linear(weight = v, x = a)");
+        body += &statement("r", shape, "add(x = x, y = m)");
+        let norm = format!(
+            "layer_norm(axes = tensor<int32, [1]>([{axis}]), epsilon = fp16(0x1p-10), gamma = g, x = r)"
+        );
+        body += &statement("n", shape, &norm);
+        body += &statement("o", hidden, "linear(weight = w, x = n)");
+        let source = function(&format!("tensor<fp16, {shape}> x"), &body, "o");
+        let (after, counts) = projected(&source);
+        let of = |kind: &str| counts.get(kind).copied().unwrap_or(0);
+        let shown = print(&after, &PrintOptions::default());
+        assert_eq!((of("linear"), of("conv"), of("layer_norm")), (0, 3, 1), "{shown}");
+        assert!(of("transpose") <= 2, "{shown}");
+        assert!(of("transpose") + of("reshape") + of("expand_dims") + of("squeeze") <= 4, "{shown}");
+    }
+}
+
+#[test]
+fn attention_has_one_transpose_before_it_and_one_behind() {
+    let mut body = String::new();
+    for name in ["wq", "wk", "wv", "wo"] {
+        body += &weight(name, "[8, 8]");
+    }
+    let heads = "[1, 6, 2, 4]";
+    let turned = "[1, 2, 6, 4]";
+    for n in ["q", "k", "v"] {
+        body += &statement(n, "[1, 6, 8]", &format!("linear(weight = w{n}, x = x)"));
+        body += &statement(
+            &format!("{n}h"),
+            heads,
+            &format!("reshape(shape = tensor<int32, [4]>({heads}), x = {n})"),
+        );
+        body += &statement(
+            &format!("{n}t"),
+            turned,
+            &format!("transpose(perm = tensor<int32, [4]>([0, 2, 1, 3]), x = {n}h)"),
+        );
+    }
+    body += &statement(
+        "s",
+        "[1, 2, 6, 6]",
+        "matmul(transpose_x = bool(false), transpose_y = bool(true), x = qt, y = kt)",
+    );
+    body += &statement("p", "[1, 2, 6, 6]", "softmax(axis = int32(-1), x = s)");
+    body += &statement(
+        "c",
+        turned,
+        "matmul(transpose_x = bool(false), transpose_y = bool(false), x = p, y = vt)",
+    );
+    body += &statement("ct", heads, "transpose(perm = tensor<int32, [4]>([0, 2, 1, 3]), x = c)");
+    body += &statement("cm", "[1, 6, 8]", "reshape(shape = tensor<int32, [3]>([1, 6, 8]), x = ct)");
+    body += &statement("o", "[1, 6, 8]", "linear(weight = wo, x = cm)");
+    let source = function("tensor<fp16, [1, 6, 8]> x", &body, "o");
+    let (after, counts) = projected(&source);
+    let shown = print(&after, &PrintOptions::default());
+    assert_eq!((counts.get("conv"), counts.get("transpose")), (Some(&4), Some(&2)), "{shown}");
+}

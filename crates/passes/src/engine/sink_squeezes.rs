@@ -155,12 +155,14 @@ fn raised(op: OpRef<'_>, patch: &mut Patch, v: ValueId, drops: &[usize], rank: u
     let wide = rank + drops.len();
     let kept: Vec<usize> = (0..wide).filter(|d| !drops.contains(d)).collect();
     let first = kept.get(missing).copied().unwrap_or(wide);
-    let added: Vec<usize> = drops.iter().filter(|&&d| d > first).map(|&d| d - first).collect();
-    if added.is_empty() && !op.is(&["concat"]) {
+    let mut added: Vec<usize> = drops.iter().filter(|&&d| d > first).map(|&d| d - first).collect();
+    // Lists have operands of one rank, and what is computed can only be permuted with the others at their rank.
+    if own == rank && (op.is(&["concat"]) || op.function.constant(v).is_none()) {
+        added = drops.to_vec();
+    }
+    if added.is_empty() {
         return Ok(v.into());
     }
-    // A list has operands of one rank.
-    let added = if op.is(&["concat"]) { drops.to_vec() } else { added };
     if let Some(constant) = op.function.constant(v) {
         return Ok(patch.constant("raised", reshaped(op, v, constant, &added)?));
     }
