@@ -2,11 +2,14 @@
 
 use crate::compare::{Difference, Tolerance, compare};
 use crate::data::{self, Inputs};
+use crate::files::Files;
 use crate::{Container, Error, Model, Opened, files, open};
 use anemone_ane::{Device, Plan, Units};
 use anemone_lint::fix::{Choices, Exactness};
-use anemone_lint::{Finding, Fix, MendOptions, Rule, Severity, Step, Subject, rules};
+use anemone_lint::{Finding, Fix, LookUp, MendOptions, Rule, Severity, Step, Subject, rules};
 use anemone_mil::{Level, Program};
+use anemone_model::Features;
+use anemone_tensor::{Tensor, num};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -89,6 +92,10 @@ pub struct Fixed {
     pub functions: Vec<FixedFunction>,
     /// Findings that are left, notes included.
     pub left: Vec<Left>,
+    /// Look-ups that the host does now.
+    pub look_ups: Vec<LookUp>,
+    /// The file with their tables, by the names of the inputs that take their rows.
+    pub tables: Option<PathBuf>,
 }
 
 impl Fixed {
@@ -122,24 +129,28 @@ pub fn fix(source: &Path, options: &FixOptions) -> Result<Fixed, Error> {
     let after = plans(&program, options).map_err(|e| e.at(source))?;
     let left = left(&program, &after, &steps, &mend);
     let changed = steps.iter().any(|s| s.undone.is_none());
+    let look_ups = anemone_lint::look_ups(&opened.program, &program);
     let fixed = Opened { program, ..opened.clone() };
     let output = options.output.clone().filter(|_| changed);
+    let mut tables = None;
     if let Some(output) = &output {
+        let staged = stage_tables(&look_ups, output)?;
         write(&fixed, source, output)?;
+        tables = staged.finish()?.pop();
     }
     let compared = |name: &str| -> Result<Vec<Difference>, String> {
         match (changed, options.check, opened.container) {
             (false, ..) => Err("nothing was changed".into()),
             (_, false, _) => Err("not asked for".into()),
             (.., Container::Text) => Err("MIL text has no weights to run with".into()),
-            _ => outputs(&opened, &fixed, name).map_err(|e| e.to_string()),
+            _ => outputs(&opened, &fixed, name, &look_ups).map_err(|e| e.to_string()),
         }
     };
     let joined = before.into_iter().zip(after);
     let functions = joined
         .map(|((name, before), (_, after))| FixedFunction { outputs: compared(&name), name, before, after })
         .collect();
-    Ok(Fixed { source: source.to_path_buf(), output, steps, functions, left })
+    Ok(Fixed { source: source.to_path_buf(), output, steps, functions, left, look_ups, tables })
 }
 
 impl FixOptions {
@@ -226,6 +237,43 @@ fn write(fixed: &Opened, source: &Path, output: &Path) -> Result<(), Error> {
     staging.finish()
 }
 
+/// The tables of look-ups, in a file beside the package that is not in its place yet.
+fn stage_tables(look_ups: &[LookUp], output: &Path) -> Result<Files, Error> {
+    let mut files = Files::default();
+    if look_ups.is_empty() {
+        return Ok(files);
+    }
+    let mut tables: Vec<(String, Tensor)> = Vec::new();
+    for l in look_ups.iter().filter(|l| l.function == look_ups[0].function) {
+        tables.push((l.rows.clone(), table(l)?));
+    }
+    data::write_safetensors(&output.with_extension("tables.safetensors"), &tables, &mut files)?;
+    Ok(files)
+}
+
+fn table(look_up: &LookUp) -> Result<Tensor, Error> {
+    let literal = look_up.table.literal().map_err(Error::from_cause)?;
+    literal
+        .as_tensor()
+        .cloned()
+        .ok_or_else(|| Error::new(format!("the table of `{}` is no tensor", look_up.rows)))
+}
+
+/// The rows of a table that numbers name; negative ones count from its end.
+fn rows(look_up: &LookUp, numbers: &Tensor) -> Result<Tensor, Error> {
+    let table = table(look_up)?;
+    let count = table.shape().first().copied().unwrap_or(0);
+    let width = table.bytes().len().checked_div(count).unwrap_or(0);
+    let mut bytes = Vec::with_capacity(width.saturating_mul(numbers.len()));
+    for n in numbers.to_i64s() {
+        let n = if n < 0 { n.saturating_add(num::i64_of(count)) } else { n };
+        let at = num::usize_of(n).filter(|&at| at < count).unwrap_or(0);
+        bytes.extend_from_slice(&table.bytes()[at * width..(at + 1) * width]);
+    }
+    let shape: Vec<usize> = numbers.shape().iter().chain(&table.shape()[1..]).copied().collect();
+    Tensor::new(table.dtype(), shape, bytes).map_err(Error::from_cause)
+}
+
 /// Seed of the random inputs.
 const SEED: u64 = 1;
 
@@ -233,13 +281,34 @@ const SEED: u64 = 1;
 const EXACT: Tolerance = Tolerance { atol: 0.0, rtol: 0.0 };
 
 /// Runs a function of both models on the same random inputs: those that the fixed one takes.
-fn outputs(before: &Opened, after: &Opened, function: &str) -> Result<Vec<Difference>, Error> {
+fn outputs(
+    before: &Opened,
+    after: &Opened,
+    function: &str,
+    look_ups: &[LookUp],
+) -> Result<Vec<Difference>, Error> {
     let load = |opened: &Opened| Model::options().function(function).load_opened(opened.clone());
     let (mut old, mut new) = (load(before)?, load(after)?);
     let inputs = Inputs { random: Some(SEED), ..Inputs::default() };
-    let features = data::gather(&inputs, new.interface(), new.ports())?;
+    let mut features = data::gather(&inputs, new.interface(), new.ports())?;
+    // What the fixed model takes in another form is made of what the old one takes.
+    let all = if look_ups.is_empty() {
+        Features::new()
+    } else {
+        data::gather(&inputs, old.interface(), old.ports())?
+    };
+    for l in look_ups.iter().filter(|l| l.function == function) {
+        let numbers = all.tensor(&l.numbers).ok_or_else(|| Error::new("the numbers are no tensor"))?;
+        features.insert(l.rows.as_str(), rows(l, numbers)?);
+    }
+    let mut given = Features::new();
+    for port in old.ports() {
+        if let Some(feature) = features.find(&port.name).or_else(|| all.find(&port.name)) {
+            given.insert(port.name.as_str(), feature.clone());
+        }
+    }
     let mut state = (old.new_state()?, new.new_state()?);
     let found = new.predict_with_state(&features, &mut state.1)?;
-    let expected = old.predict_with_state(&features, &mut state.0)?;
+    let expected = old.predict_with_state(&given, &mut state.0)?;
     Ok(compare(&found, &expected, EXACT))
 }

@@ -69,6 +69,8 @@ pub struct Choices {
     pub shapes: Vec<(String, Vec<usize>)>,
     /// Give every input its default shape.
     pub fixed: bool,
+    /// Leave look-ups in tables to the host.
+    pub host: bool,
 }
 
 impl Fix {

@@ -9,6 +9,7 @@
 mod finding;
 pub mod fix;
 mod gate;
+mod lookups;
 mod mend;
 mod rule;
 pub mod rules;
@@ -18,6 +19,7 @@ mod subject;
 pub use finding::{Finding, check, weight_bytes};
 pub use fix::Fix;
 pub use gate::{Gate, GateError, Judged, Measured};
+pub use lookups::{LookUp, look_ups};
 pub use mend::{MendOptions, Step, Totals, mend};
 pub use rule::{Hit, Rule, Severity};
 pub use subject::Subject;

@@ -55,7 +55,7 @@ fn options(rule: &Rule, device: &Arc<Device>) -> MendOptions {
         off: Vec::new(),
         // Examples are small: what is worth the change in a model need not be in them.
         keep_worse: true,
-        choices: Choices { shapes: Vec::new(), fixed: true },
+        choices: Choices { shapes: Vec::new(), fixed: true, host: true },
     }
 }
 
@@ -148,12 +148,12 @@ fn inputs_get_the_shape_that_was_chosen_or_their_default_one_or_none() {
         let FeatureKind::MultiArray(array) = &p.interface.functions[0].inputs[0].kind else { panic!() };
         (steps, p.functions[0].value(y).ty.to_string(), array.flexibility == Flexibility::Fixed)
     };
-    let chosen = Choices { shapes: vec![("x".into(), vec![1, 128])], fixed: false };
+    let chosen = Choices { shapes: vec![("x".into(), vec![1, 128])], fixed: false, ..Choices::default() };
     assert_eq!(open(chosen), (1, "tensor<fp16, [1, 128]>".into(), true));
-    let usual = Choices { shapes: Vec::new(), fixed: true };
+    let usual = Choices { shapes: Vec::new(), fixed: true, ..Choices::default() };
     assert_eq!(open(usual), (1, "tensor<fp16, [1, 64]>".into(), true));
     assert_eq!(open(Choices::default()), (0, "tensor<fp16, [1, ?]>".into(), false));
-    let wrong = Choices { shapes: vec![("x".into(), vec![2, 64])], fixed: false };
+    let wrong = Choices { shapes: vec![("x".into(), vec![2, 64])], fixed: false, ..Choices::default() };
     assert_eq!(open(wrong), (0, "tensor<fp16, [1, ?]>".into(), false));
 }
 

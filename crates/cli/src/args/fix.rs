@@ -37,6 +37,9 @@ pub(crate) struct FixArgs {
     /// Give every input that has several shapes its default one
     #[arg(long)]
     pub fixed: bool,
+    /// Take look-ups in tables out of the model: it takes the rows, and the tables are written beside it
+    #[arg(long)]
+    pub host_lookups: bool,
     /// Keep fixes that make the plan worse, too
     #[arg(long)]
     pub keep_worse: bool,

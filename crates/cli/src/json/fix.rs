@@ -18,6 +18,18 @@ pub(crate) struct Fix {
     steps: Vec<Tried>,
     functions: Vec<Function>,
     left: Vec<Remaining>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tables: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    look_ups: Vec<LookUp>,
+}
+
+/// A look-up that the host does now.
+#[derive(Debug, Serialize)]
+struct LookUp {
+    function: String,
+    numbers: String,
+    rows: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -84,6 +96,16 @@ impl Fix {
             steps: fixed.steps.iter().map(Tried::of).collect(),
             functions: fixed.functions.iter().map(Function::of).collect(),
             left: fixed.left.iter().map(Remaining::of).collect(),
+            tables: fixed.tables.as_ref().map(|p| p.display().to_string()),
+            look_ups: fixed
+                .look_ups
+                .iter()
+                .map(|l| LookUp {
+                    function: l.function.clone(),
+                    numbers: l.numbers.clone(),
+                    rows: l.rows.clone(),
+                })
+                .collect(),
         }
     }
 }

@@ -18,7 +18,7 @@ pub(super) fn run(args: FixArgs) -> Result<Outcome, Error> {
         rules: args.rules,
         off: args.skip,
         keep_worse: args.keep_worse,
-        choices: Choices { shapes: args.shapes, fixed: args.fixed },
+        choices: Choices { shapes: args.shapes, fixed: args.fixed, host: args.host_lookups },
         check: !args.no_check,
     };
     let fixed = anemone::fix(&args.model, &options)?;
@@ -42,6 +42,14 @@ pub(super) fn report(fixed: &Fixed) -> String {
         out += &function(f);
     }
     out += &left(&fixed.left);
+    for l in &fixed.look_ups {
+        let place = fixed.tables.as_ref().map_or(String::new(), |p| format!(", in {}", p.display()));
+        let said = format!(
+            "hand in as `{}` the rows of the table of that name{place} that `{}` names",
+            l.rows, l.numbers
+        );
+        out += &wrap(&said, "  ", "     ");
+    }
     match &fixed.output {
         Some(path) => out += &format!("  wrote {}\n", path.display()),
         None => out += "  wrote nothing\n",

@@ -78,3 +78,29 @@ fn a_package_is_fixed_compared_and_checked() {
     let again = anemone_in(folder.path(), ["check", "f.mlpackage", "--fix", "-o", "g.mlpackage"]);
     assert!(again.out.contains("no fix applies") && again.out.contains("f.mlpackage: 0 errors"), "{again:?}");
 }
+
+#[test]
+fn a_look_up_is_told_of_and_needs_to_be_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = MODEL
+        .replace("tensor<fp16, [1, 2, 8, 64]> x)", "tensor<int32, [4]> i)")
+        .lines()
+        .filter(|l| !l.contains("max_pool") && !l.contains("tan(") && !l.contains("const()"))
+        .map(|l| match l.trim() {
+            "} -> (z);" => "            tensor<fp16, [64, 8]> t = const()[name = string(\"t\"), val = tensor<fp16, [64, 8]>(BLOBFILE(path = \
+                 string(\"@model_path/weights/weight.bin\"), offset = uint64(64)))];\n            tensor<fp16, [4, 8]> e = \
+                 gather(axis = int32(0), batch_dims = int32(0), indices = i, validate_indices = bool(false), x = \
+                 t)[name = string(\"e\")];\n            tensor<fp16, [4, 8]> z = relu(x = e)[name = \
+                 string(\"z\")];\n        } -> (z);"
+                .to_owned(),
+            _ => l.to_owned(),
+        })
+        .collect::<Vec<_>>()
+        .join("\n");
+    fs::write(folder.path().join("m.mil"), text).unwrap();
+    let plain = anemone_in(folder.path(), ["fix", "m.mil", "--dry-run"]);
+    assert!(plain.out.contains("left warning[gather-runtime]"), "{plain:?}");
+    let asked = anemone_in(folder.path(), ["fix", "m.mil", "--dry-run", "--host-lookups"]);
+    assert!(asked.out.contains("fixed gather-runtime (identical)"), "{asked:?}");
+    assert!(asked.out.contains("hand in as `e` the rows"), "{asked:?}");
+}

@@ -1,6 +1,7 @@
 //! Ops that the ANE refuses, or takes with a catch: rules that repeat what the plan's facts say.
 
 use crate::fix::{Case, Fix};
+use crate::lookups::hand_in_rows;
 use crate::rule::{Hit, Rule, Severity};
 use crate::subject::Subject;
 use anemone_ane::OpPlan;
@@ -124,7 +125,7 @@ pub(super) static GATHER_RUNTIME: Rule = Rule {
     facts: &["ane-gather-indices"],
     help: "move the look-up to the edge of the graph or to the host, and hand the rows in",
     page: include_str!("../../../../docs/rules/gather-runtime.md"),
-    fix: Fix::Manual,
+    fix: Fix::identical(hand_in_rows),
     find: |s| {
         let found =
             s.sites(&["gather"]).filter(|(_, site)| site.values("indices").iter().any(|&v| !s.is_weight(v)));

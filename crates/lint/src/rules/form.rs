@@ -2,6 +2,7 @@
 
 use super::eligible::{NARROW, SPLIT_BOUND, split_kernel};
 use crate::fix::Fix;
+use crate::lookups::hand_in_rows;
 use crate::rule::{Hit, Rule, Severity};
 use crate::subject::Subject;
 use anemone_ane::{Answer, Unit};
@@ -104,7 +105,7 @@ pub(super) static EMBEDDING: Rule = Rule {
     facts: &["ane-embedding"],
     help: "look the rows up on the host and hand the embeddings in",
     page: include_str!("../../../../docs/rules/embedding-table.md"),
-    fix: Fix::Manual,
+    fix: Fix::identical(hand_in_rows),
     find: |s| {
         let mut hits = Vec::new();
         for (id, site) in s.sites(&["gather"]) {

@@ -10,6 +10,7 @@ pub mod fill_dilations;
 mod filters;
 pub mod fix_shapes;
 pub mod fold_axis;
+pub mod hand_in_rows;
 pub mod linear_to_conv;
 pub mod merge_dims;
 pub mod merge_layouts;

@@ -1,5 +1,6 @@
 //! Two functions on the same random inputs.
 
+use anemone_mil::ValueId;
 use anemone_mil::eval::{Options, run};
 use anemone_mil::ops::Site;
 use anemone_mil::{DType, Dim, Function, Literal, Name, Tensor, TensorType, Type};
@@ -98,10 +99,21 @@ impl Random {
 /// When one of them cannot be run, or an output differs.
 pub fn compare(a: &Function, b: &Function, exact: bool, seed: &str, ranges: Ranges) -> Result<(), String> {
     let seed = seed.bytes().fold(7, |hash: u64, byte| hash.wrapping_mul(31).wrapping_add(u64::from(byte)));
-    // Where dims are open in one alone, it is the first.
-    let inputs = random_inputs(b, seed, ranges);
-    let (expected, x) = observed(a, &inputs).map_err(|e| format!("the input program does not run: {e}"))?;
-    let (found, y) = observed(b, &inputs).map_err(|e| format!("the output program does not run: {e}"))?;
+    // Where dims are open in one alone, it is the first; what the second takes and the first computes comes from there.
+    let mut inputs = random_inputs(a, seed, ranges);
+    inputs.extend(random_inputs(b, seed, ranges));
+    let taken: Vec<Name> = b.inputs.iter().map(|&v| b.value(v).name.clone()).collect();
+    let mut computed = BTreeMap::new();
+    let (expected, x) = observed(a, &inputs, &mut |v, l| {
+        let name = &a.value(v).name;
+        if taken.contains(name) {
+            computed.insert(name.clone(), l.clone());
+        }
+    })
+    .map_err(|e| format!("the input program does not run: {e}"))?;
+    inputs.extend(computed);
+    let (found, y) =
+        observed(b, &inputs, &mut |_, _| {}).map_err(|e| format!("the output program does not run: {e}"))?;
     let bound = if exact { 0.0 } else { half_unit(a, b) * (roundings(a) + roundings(b)) * x.max(y) };
     for (name, wanted) in &expected {
         let Some(actual) = found.get(name) else { return Err(format!("output `{name}` is gone")) };
@@ -130,6 +142,7 @@ type Observed = (BTreeMap<Name, Literal>, f64);
 fn observed(
     f: &Function,
     inputs: &BTreeMap<Name, Literal>,
+    also: &mut dyn FnMut(ValueId, &Literal),
 ) -> Result<Observed, anemone_mil::eval::EvalError> {
     let magnitude = |l: &Literal| {
         let t = l.as_tensor().filter(|t| t.dtype().is_float());
@@ -137,7 +150,10 @@ fn observed(
         values.into_iter().filter(|v| v.is_finite()).fold(1.0, |m: f64, v| m.max(v.abs()))
     };
     let mut largest = inputs.values().map(&magnitude).fold(1.0, f64::max);
-    let mut see = |_, l: &Literal| largest = largest.max(magnitude(l));
+    let mut see = |v, l: &Literal| {
+        largest = largest.max(magnitude(l));
+        also(v, l);
+    };
     let outputs = run(
         f,
         inputs,
