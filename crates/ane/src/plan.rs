@@ -1,7 +1,7 @@
 //! The plan of a function: where each op would go, why, and what that costs.
 
 use crate::cost::{self, Backend, Basis, Estimate, Reach};
-use crate::device::{Device, Strength};
+use crate::device::{Device, Seen, Strength, signature};
 use crate::eligibility::{self, Answer, Verdict};
 use crate::fact::Fact;
 use crate::operands::is_load_time;
@@ -213,12 +213,36 @@ fn candidate(function: &Function, id: OpId, uses: &Uses, device: &Device) -> Can
         let verdicts = Unit::ALL.map(|unit| eligibility::foreign(op.kind.name(), unit));
         return Candidate { id, verdicts, estimate: None, on_ane: None };
     };
-    let verdicts = Unit::ALL.map(|unit| eligibility::verdict(&site, device, unit));
+    let mut verdicts = Unit::ALL.map(|unit| eligibility::verdict(&site, device, unit));
     let rates = device.estimates.as_ref().map_or(cost::Rates::h16g(), |e| &e.rates);
-    let estimate = cost::estimate(&site, uses, rates);
+    let mut estimate = cost::estimate(&site, uses, rates);
+    if let Some(seen) = seen(&site, device) {
+        overrule(&mut verdicts, &mut estimate, seen);
+    }
     let taken = verdicts[2].answer == Answer::Yes;
     let on_ane = estimate.ane;
     Candidate { id, verdicts, estimate: Some(if taken { estimate } else { estimate.without_ane() }), on_ane }
+}
+
+/// What the device itself said of an op.
+fn seen<'d>(site: &Site<'_>, device: &'d Device) -> Option<&'d Seen> {
+    if device.seen.is_empty() { None } else { device.seen.get(&signature(site)) }
+}
+
+/// Puts what was seen in the place of what rules and formulas say.
+fn overrule(verdicts: &mut [Verdict; 3], estimate: &mut Estimate, seen: &Seen) {
+    for (verdict, taken) in verdicts[1..].iter_mut().zip([seen.gpu, seen.ane]) {
+        let Some(taken) = taken else { continue };
+        verdict.answer = if taken { Answer::Yes } else { Answer::No };
+        let why =
+            if seen.why.is_empty() { String::new() } else { format!("{}, ", seen.why.trim_end_matches('.')) };
+        verdict.why = format!("{why}{}", seen.source);
+    }
+    if let Some(ms) = seen.ms {
+        let ane = ms.ane.or(estimate.ane);
+        let basis = Basis { reach: Reach::Observed, guessed_extent: false, ..estimate.basis };
+        *estimate = Estimate { ane, bnns: ms.bnns, classic_cpu: ms.classic_cpu, basis };
+    }
 }
 
 impl Candidate {

@@ -28,6 +28,7 @@ mod show;
 mod simulate;
 pub mod size;
 mod sweep;
+pub mod trace;
 mod verify;
 
 pub use anemone_ane as ane;

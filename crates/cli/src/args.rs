@@ -5,12 +5,14 @@ mod emulate;
 mod fix;
 mod simulate;
 mod size;
+mod trace;
 
 pub(crate) use compress::{CompressArgs, DecompressArgs};
 pub(crate) use emulate::EmulateArgs;
 pub(crate) use fix::FixArgs;
 pub(crate) use simulate::SimulateArgs;
 pub(crate) use size::SizeArgs;
+pub(crate) use trace::TraceArgs;
 
 use anemone::ane::{Os, Units};
 use anemone::picture::{Channels, Fit, Preprocess};
@@ -96,6 +98,17 @@ docs/simulate.md says what the figures rest on. Trace files open in ui.perfetto.
   anemone bench fp16.mlpackage int8.mlpackage --iterations 200
 Trace files open in ui.perfetto.dev or chrome://tracing.")]
     Bench(BenchArgs),
+    /// Read what a device says: plans and estimates of Core ML, recordings of Instruments
+    #[command(after_help = "Examples:
+  anemone trace plan.json
+  anemone trace plan.json --against model.mlpackage --device m4
+  anemone trace analytics.mil --calibrate -o mine.toml
+  anemone plan model.mlpackage --device mine.toml
+  xcrun xctrace export --input app.trace \\
+      --xpath '//trace-toc[1]/run[1]/data[1]/table[@schema=\"ane-hw-intervals\"]' > engine.xml
+  anemone trace engine.xml --perfetto timeline.json
+docs/trace.md names the layouts that are read.")]
+    Trace(TraceArgs),
     /// Load models and predict for another program, a line of JSON at a time
     #[command(after_help = "Examples:
   anemone serve --stdio

@@ -18,6 +18,11 @@ const FORMAT: &str = "analytics.mil";
 /// The end that the compiler gives to names of values that it moved into its own memory: `MEM_OPT` in hexadecimal.
 const MOVED: &str = "_4D454D5F4F5054";
 
+/// A name as it stands in the package.
+pub fn plain_name(name: &str) -> &str {
+    name.strip_suffix(MOVED).unwrap_or(name)
+}
+
 /// What the file says.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Analytics {
@@ -339,7 +344,7 @@ impl<'a> Reader<'a> {
             self.ty()?;
             let name = self.word("the name of a result")?;
             if op.name.is_empty() {
-                op.name = name.strip_suffix(MOVED).unwrap_or(name).to_owned();
+                op.name = plain_name(name).to_owned();
             }
             if self.is(',')? {
                 self.next()?;

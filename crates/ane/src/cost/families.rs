@@ -38,9 +38,9 @@ pub fn estimate(site: &Site<'_>, uses: &Uses, rates: &Rates) -> Estimate {
     let figures = found.unwrap_or_else(|| moving("default", op.all_bytes(), 0.0, rates));
     let times = rates.times.of(figures.family);
     Estimate {
-        ane: Some(figures.time.ane * times),
-        bnns: figures.time.bnns * times,
-        classic_cpu: figures.time.classic_cpu * times,
+        ane: Some(figures.time.ane * times.ane),
+        bnns: figures.time.bnns * times.bnns,
+        classic_cpu: figures.time.classic_cpu * times.classic_cpu,
         basis: Basis {
             family: figures.family,
             reach: figures.reach,

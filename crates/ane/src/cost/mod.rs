@@ -10,7 +10,7 @@ mod rates;
 
 pub(crate) use families::inner_dim;
 pub use families::{compared_size, estimate};
-pub use rates::{PerBackend, Rates, Times};
+pub use rates::{FAMILIES, Factor, Factors, PerBackend, Rates, Times};
 
 use std::fmt;
 

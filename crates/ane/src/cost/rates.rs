@@ -67,54 +67,106 @@ impl Rates {
     }
 }
 
+/// Families of formulas that a factor can be given for.
+pub const FAMILIES: &[&str] = &[
+    "default",
+    "relu",
+    "conv",
+    "depthwise",
+    "linear",
+    "conv_transpose",
+    "add",
+    "mul",
+    "concat",
+    "transpose",
+    "gather",
+    "upsample_bilinear",
+    "lstm",
+    "recurrent",
+];
+
 /// Factors by which the estimates of a chip differ from those of its rates, per family; 1 where nothing is known.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq)]
-#[serde(default, deny_unknown_fields)]
-pub struct Times {
-    /// Of convolutions that mix channels.
-    pub conv: f64,
-    /// Of convolutions with one channel per group.
-    pub depthwise: f64,
-    /// Of `add` and `sub`.
-    pub add: f64,
-    /// Of `mul`.
-    pub mul: f64,
-    /// Of `linear`.
-    pub linear: f64,
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[serde(transparent)]
+pub struct Times(BTreeMap<String, Factor>);
+
+/// The factor of one family.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(untagged)]
+pub enum Factor {
+    /// The same for every backend.
+    Same(f64),
+    /// One for each backend.
+    Each(Factors),
 }
 
-impl Default for Times {
-    fn default() -> Times {
-        Times { conv: 1.0, depthwise: 1.0, add: 1.0, mul: 1.0, linear: 1.0 }
+/// The factors of one family, with what they rest on.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct Factors {
+    /// On the Neural Engine.
+    pub ane: f64,
+    /// On the CPU through BNNS.
+    pub bnns: f64,
+    /// On the older CPU backend.
+    pub classic_cpu: f64,
+    /// Who says so; empty when the estimates' source does.
+    pub source: String,
+    /// Ops that the factors were fitted to.
+    pub ops: u32,
+    /// Largest relative error over those ops.
+    pub error: f64,
+}
+
+impl Default for Factors {
+    fn default() -> Factors {
+        Factors { ane: 1.0, bnns: 1.0, classic_cpu: 1.0, source: String::new(), ops: 0, error: 0.0 }
     }
 }
 
 impl Times {
-    /// The factor of a family.
-    pub(crate) fn of(&self, family: &str) -> f64 {
-        match family {
-            "conv" => self.conv,
-            "depthwise" => self.depthwise,
-            "add" => self.add,
-            "mul" => self.mul,
-            "linear" => self.linear,
-            _ => 1.0,
+    /// Factors by family.
+    pub fn new(factors: BTreeMap<String, Factor>) -> Times {
+        Times(factors)
+    }
+
+    /// Every family that has a factor.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Factor)> {
+        self.0.iter().map(|(family, factor)| (&**family, factor))
+    }
+
+    /// The factors of a family.
+    pub fn of(&self, family: &str) -> PerBackend {
+        match self.0.get(family) {
+            None => PerBackend { ane: 1.0, bnns: 1.0, classic_cpu: 1.0 },
+            Some(factor) => factor.each(),
         }
     }
 
     /// # Errors
-    /// When a factor is not a positive number.
+    /// When there is no such family, or a factor is not a positive number.
     pub(crate) fn check(&self) -> Result<(), String> {
-        let all = [
-            ("conv", self.conv),
-            ("depthwise", self.depthwise),
-            ("add", self.add),
-            ("mul", self.mul),
-            ("linear", self.linear),
-        ];
-        match all.iter().find(|(_, v)| !(v.is_finite() && *v > 0.0)) {
-            Some((name, v)) => Err(format!("`times.{name}` is {v}, but must be a number above 0")),
-            None => Ok(()),
+        for (family, factor) in &self.0 {
+            if !FAMILIES.contains(&&**family) {
+                return Err(format!(
+                    "there is no family `times.{family}`; there are {}",
+                    FAMILIES.join(", ")
+                ));
+            }
+            let PerBackend { ane, bnns, classic_cpu } = factor.each();
+            if let Some(v) = [ane, bnns, classic_cpu].into_iter().find(|v| !(v.is_finite() && *v > 0.0)) {
+                return Err(format!("`times.{family}` is {v}, but must be a number above 0"));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Factor {
+    fn each(&self) -> PerBackend {
+        match self {
+            Factor::Same(v) => PerBackend { ane: *v, bnns: *v, classic_cpu: *v },
+            Factor::Each(f) => PerBackend { ane: f.ane, bnns: f.bnns, classic_cpu: f.classic_cpu },
         }
     }
 }

@@ -7,14 +7,17 @@ mod figure;
 mod files;
 mod names;
 mod profile;
+mod seen;
 
 pub use figure::{Amount, Figure, QUANTITIES, Quantity, Strength};
 pub use names::UnknownDevice;
 pub use profile::ProfileError;
+pub use seen::{Seen, SeenMs, signature};
 
 use crate::cost::Rates;
 use crate::os::Os;
 use crate::source::Source;
+use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
 static KNOWN: LazyLock<Vec<Arc<Device>>> = LazyLock::new(|| {
@@ -50,6 +53,8 @@ pub struct Device {
     pub estimates: Option<Estimates>,
     /// The system to plan for; `None` where nothing was observed on any.
     pub os: Option<Os>,
+    /// Ops that were seen on the device itself, by [`signature`]; they outweigh rules and formulas.
+    pub seen: Arc<BTreeMap<String, Seen>>,
 }
 
 /// The segmenter's estimates for a device.
@@ -179,6 +184,26 @@ mod tests {
         assert_eq!((limits.extent, limits.conv_width, limits.matmul_row_bytes), (65536, 15, 65536));
         assert_eq!(m4.fixed, FixedCosts { enter_ane: 0.125, change: 0.125, end_on_ane: 0.125 });
         assert_eq!(Device::named("m1").expect("known").limits.extent, 16384);
+    }
+
+    #[test]
+    fn factors_are_per_backend_and_name_families_that_there_are() {
+        let text = |times: &str| {
+            format!(
+                "chip = \"Mine\"\nbased_on = \"m4\"\n[estimates]\nrates = \"h16g\"\nos = \"macOS 27\"\n\
+                 strength = \"measured\"\nsource = \"measured from a\"\n[estimates.times]\n{times}\n"
+            )
+        };
+        let mine =
+            Device::read(&text("conv = { ane = 2.0, ops = 3, source = \"measured from a\" }\nadd = 1.5"));
+        let times = mine.expect("complete").estimates.expect("estimates").rates.times;
+        assert_eq!((times.of("conv").ane, times.of("conv").bnns, times.of("add").bnns), (2.0, 1.0, 1.5));
+        for (faulty, part) in
+            [("cnv = 2.0", "times.cnv"), ("conv = 0", "above 0"), ("conv = { ane = -1.0 }", "-1")]
+        {
+            let error = Device::read(&text(faulty)).expect_err("faulty").to_string();
+            assert!(error.contains(part), "{error}");
+        }
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! Device files: TOML, one device each.
 
-use super::{Device, Estimates, Figure, FixedCosts, Limits, Strength};
+use super::{Device, Estimates, Figure, FixedCosts, Limits, Seen, Strength};
 use crate::cost::{Rates, Times};
 use crate::os::Os;
 use crate::source::Source;
 use serde::Deserialize;
 use std::fmt;
+use std::sync::Arc;
 
 /// A device file as it stands.
 #[derive(Deserialize)]
@@ -28,6 +29,8 @@ struct Profile {
     estimates: Option<Rated>,
     #[serde(default)]
     figures: Vec<Figure>,
+    #[serde(default)]
+    seen: Vec<Seen>,
 }
 
 #[derive(Deserialize)]
@@ -58,7 +61,7 @@ fn wrong(what: impl Into<String>) -> ProfileError {
 }
 
 /// Longest device file that is read, in bytes.
-const MOST_TEXT: usize = 1 << 20;
+const MOST_TEXT: usize = 1 << 22;
 
 /// Reads a device file; `base` finds the device that it is based on.
 pub(super) fn read(text: &str, base: impl Fn(&str) -> Option<Device>) -> Result<Device, ProfileError> {
@@ -72,6 +75,7 @@ pub(super) fn read(text: &str, base: impl Fn(&str) -> Option<Device>) -> Result<
     for figure in &profile.figures {
         check(figure)?;
     }
+    profile.seen.iter().try_for_each(Seen::check).map_err(wrong)?;
     let base = match &profile.based_on {
         None => None,
         Some(name) => {
@@ -99,10 +103,12 @@ fn check(figure: &Figure) -> Result<(), ProfileError> {
 }
 
 fn assemble(profile: Profile, base: Option<Device>) -> Result<Device, ProfileError> {
-    let Profile { chip, engine, target, year, products, mut notes, estimates, mut figures, .. } = profile;
+    let Profile { chip, engine, target, year, products, mut notes, estimates, mut figures, mut seen, .. } =
+        profile;
     if let Some(base) = &base {
         let own: Vec<String> = figures.iter().map(|f| f.what.clone()).collect();
         figures.extend(base.figures.iter().filter(|f| !own.contains(&f.what)).cloned());
+        seen.extend(base.seen.values().cloned());
         notes.push(format!(
             "based on {}: figures that its file does not give are those of that chip",
             base.chip
@@ -129,6 +135,7 @@ fn assemble(profile: Profile, base: Option<Device>) -> Result<Device, ProfileErr
         estimates,
         os,
         figures,
+        seen: Arc::new(seen.into_iter().rev().map(|s| (s.op.clone(), s)).collect()),
     })
 }
 

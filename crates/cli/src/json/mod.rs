@@ -18,6 +18,7 @@ mod serve;
 mod simulate;
 mod size;
 mod trace;
+mod traced;
 
 pub(crate) use bench::Bench;
 pub(crate) use check::{Check, Sarif};
@@ -35,6 +36,7 @@ pub(crate) use serve::{ServeAnswer, ServeLine};
 pub(crate) use simulate::{Simulate, Sweep};
 pub(crate) use size::Size;
 pub(crate) use trace::Trace;
+pub(crate) use traced::Traced;
 
 use serde::Serialize;
 

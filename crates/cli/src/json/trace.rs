@@ -4,6 +4,7 @@ use anemone::Simulated;
 use anemone::ane::Unit;
 use anemone::ane::simulate::OpTime;
 use anemone::bench::{Bench, Span};
+use anemone::trace::{self, Lane};
 use serde::Serialize;
 use std::path::Path;
 
@@ -131,6 +132,47 @@ fn simulated_args(op: &OpTime) -> Args {
         weight_bytes: op.weight_bytes,
         activation_bytes: op.activation_bytes,
     }
+}
+
+impl Trace {
+    /// One process with a track for each lane; `None` when the trace tells no times.
+    ///
+    /// Ops whose times are told, but not when they ran, are laid one behind the other.
+    pub(crate) fn of_lanes(trace: &trace::Trace) -> Option<Trace> {
+        let mut events = Vec::new();
+        let recorded = trace.timeline.iter().map(|t| (String::new(), t.spans.clone()));
+        let laid = trace.parts.iter().map(|p| (p.name.clone(), p.laid_out()));
+        for (i, (name, spans)) in recorded.chain(laid).filter(|(_, s)| !s.is_empty()).enumerate() {
+            let pid = i + 1;
+            let file = trace.path.display().to_string();
+            events.push(named("process_name", pid, 0, if name.is_empty() { file } else { name }));
+            for (lane, name) in LANES {
+                events.push(named("thread_name", pid, lane_track(*lane), (*name).to_owned()));
+            }
+            events.extend(spans.iter().map(|s| Event {
+                name: if s.label.is_empty() { "prediction".to_owned() } else { s.label.to_string() },
+                cat: Some(format!("{:?}", s.activity).to_lowercase()),
+                ph: "X",
+                ts: Some(s.start as f64 / 1e3),
+                dur: Some(s.duration as f64 / 1e3),
+                pid,
+                tid: lane_track(s.lane),
+                args: None,
+            }));
+        }
+        (!events.is_empty()).then_some(Trace { trace_events: events, display_time_unit: "ms" })
+    }
+}
+
+const LANES: &[(Lane, &str)] = &[
+    (Lane::CoreMl, "Core ML"),
+    (Lane::NeuralEngine, "Neural Engine"),
+    (Lane::Gpu, "GPU"),
+    (Lane::Cpu, "CPU"),
+];
+
+fn lane_track(lane: Lane) -> usize {
+    LANES.iter().position(|(l, _)| *l == lane).unwrap_or(0)
 }
 
 fn named(what: &str, pid: usize, tid: usize, name: String) -> Event {

@@ -18,6 +18,7 @@ mod show;
 mod simulate;
 mod size;
 mod sweep;
+mod trace;
 mod verify;
 
 use crate::Outcome;
@@ -38,6 +39,7 @@ pub(crate) fn run(args: Args) -> Result<Outcome, Error> {
         Verb::Plan(args) => plan::run(&args),
         Verb::Simulate(args) => simulate::run(&args),
         Verb::Bench(args) => bench::run(args),
+        Verb::Trace(args) => trace::run(args),
         Verb::Serve(args) => serve::run(&args),
         Verb::Check(args) => check::run(&args),
         Verb::Fix(args) => fix::run(args),

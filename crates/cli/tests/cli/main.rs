@@ -22,4 +22,5 @@ mod serve;
 mod show;
 mod size;
 mod terminal;
+mod trace;
 mod verify;
