@@ -358,3 +358,15 @@ fn loops_need_blocks_that_fit_their_variables() {
     );
     assert_eq!(looped(&one, ""), [format!("{place} has 1 nested blocks, but must have 2")]);
 }
+
+/// Comparing every name with every other would take minutes.
+#[test]
+fn tens_of_thousands_of_outputs_are_found_by_name() {
+    let mut b = Builder::new("main", Opset::Ios17);
+    let x = b.input("x", TensorType::new(DType::F32, [1]));
+    for i in 0..50_000 {
+        let y = b.op("relu").arg("x", x).one(&format!("output_with_a_long_common_name_{i}")).expect("legal");
+        b.output(y);
+    }
+    assert_eq!(faults(&with_interface(b.finish()), Level::Canonical), Vec::<String>::new());
+}

@@ -16,8 +16,7 @@ pub(super) static CONV_RUNTIME_WEIGHTS: Rule = Rule {
     page: include_str!("../../../../docs/rules/conv-runtime-weights.md"),
     fix: Fix::rounding("the products are summed in another order", |p, case| {
         case.at_hits(p, "replace_runtime_conv")
-    })
-    .always(),
+    }),
     find: |s| {
         let computed = s
             .sites(&["conv", "conv_transpose"])
@@ -211,7 +210,7 @@ pub(super) static SDPA_MASK: Rule = Rule {
     facts: &["ane-sdpa-mask"],
     help: "add the mask to the scores before a softmax of your own, and compare the outputs on the device",
     page: include_str!("../../../../docs/rules/sdpa-mask.md"),
-    fix: Fix::rounding(ATTENTION_BOUND, |p, case| case.at_hits(p, "write_out_attention")).always(),
+    fix: Fix::rounding(ATTENTION_BOUND, |p, case| case.at_hits(p, "write_out_attention")),
     find: |s| {
         let masked = s.sites(&["scaled_dot_product_attention"]).filter(|(_, site)| site.has("attn_mask"));
         masked

@@ -6,7 +6,7 @@ use crate::interface::{
     ImageFlexibility,
 };
 use crate::{DType, Dim, Function, Name, Program, TensorType, Type, ValueId};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 /// Checks that every function has a description that names its inputs, outputs and states with fitting types.
 pub(super) fn check(program: &Program, found: &mut Diagnostics) {
@@ -54,13 +54,17 @@ impl<'a> Ports<'a, '_> {
     }
 
     fn side(&mut self, what: &str, features: &[Feature], values: &[ValueId]) {
-        let mut names = HashSet::new();
+        let mut by_name: HashMap<&str, ValueId> = HashMap::new();
+        for &v in values {
+            by_name.entry(&self.function.value(v).name).or_insert(v);
+        }
+        let mut names: HashSet<&str> = HashSet::new();
         for feature in features {
             let (name, twice) = (&feature.name, !names.insert(&feature.name));
             if twice {
                 self.fault(format!("{what} `{name}` is described twice"));
             }
-            match values.iter().find(|&&v| *self.function.value(v).name == **name) {
+            match by_name.get(&**name) {
                 None => self.fault(format!(
                     "the interface describes {what} `{name}`, which the function does not have"
                 )),
@@ -74,7 +78,7 @@ impl<'a> Ports<'a, '_> {
         }
         for &v in values {
             let name: &Name = &self.function.value(v).name;
-            if !names.iter().any(|n| **n == **name) {
+            if !names.contains(&**name) {
                 self.fault(format!("the interface does not describe {what} `{name}`"));
             }
         }

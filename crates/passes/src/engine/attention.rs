@@ -68,7 +68,7 @@ impl<'a> Attention<'a> {
 
     /// Number of heads: of all batch dims but the first, or of the only one.
     pub(super) fn heads(&self) -> usize {
-        self.split_axes().map(|d| self.shape[d]).product()
+        self.split_axes().fold(1, |n: usize, d| n.saturating_mul(self.shape[d]))
     }
 
     fn split_axes(&self) -> std::ops::Range<usize> {

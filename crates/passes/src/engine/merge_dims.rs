@@ -7,7 +7,7 @@
 //! Dims of extent 1 go. An op that treats every element by itself is computed before the `reshape` to more axes.
 
 use super::Limits;
-use super::pieces::{extents, reshape, transpose};
+use super::pieces::{count, extents, reshape, transpose};
 use crate::{Miss, OpRef, Patch, Ref};
 use anemone_mil::ValueId;
 
@@ -59,6 +59,7 @@ pub fn rewrite(op: OpRef<'_>, limits: &Limits) -> Result<Patch, Miss> {
         return Ok(patch.replacing(y, late));
     }
     let users = reshaped_users(op, y)?;
+    count(&shape)?;
     let (merged, perm) = merged(&shape, &op.site()?.axes("perm", shape.len())?);
     if merged.len() > limits.rank {
         return Err(Miss::because(format!("{} axes move independently", merged.len())));

@@ -81,19 +81,26 @@ impl Region {
                 values.extend(op.outputs.iter().copied().filter(small));
             }
         }
-        loop {
-            let region = Region { values };
-            let stays = |v: &ValueId| {
-                let made = function.producer(*v).is_some_and(|id| region.may_make(function, id));
-                let taken = |&id: &OpId| body.contains(&id) && region.may_take(function, id, *v);
-                made && uses.ops(*v).iter().all(taken) && !handed_by_block(function, *v)
-            };
-            let kept: HashSet<ValueId> = region.values.iter().copied().filter(stays).collect();
-            if kept.len() == region.values.len() {
-                return region;
+        let handed = handed_by_blocks(function);
+        let mut queue: Vec<ValueId> = values.iter().copied().collect();
+        let mut region = Region { values };
+        while let Some(v) = queue.pop().filter(|_| !region.values.is_empty()) {
+            let made = function.producer(v).is_some_and(|id| region.may_make(function, id));
+            let taken = |&id: &OpId| body.contains(&id) && region.may_take(function, id, v);
+            let stays = made && uses.ops(v).iter().all(taken) && !handed.contains(&v);
+            if stays || !region.values.remove(&v) {
+                continue;
             }
-            values = kept;
+            // What is beside it at an op may have to go with it.
+            let near = uses.ops(v).iter().copied().chain(function.producer(v));
+            for id in near {
+                let op = function.op(id);
+                queue.extend(
+                    op.operands().chain(op.outputs.iter().copied()).filter(|v| region.values.contains(v)),
+                );
+            }
         }
+        region
     }
 
     /// True when the op can make its results in `fp16`.
@@ -137,9 +144,10 @@ fn is_wide(function: &Function, v: ValueId) -> bool {
     function.value(v).ty.tensor().is_some_and(|t| t.dtype == DType::I32)
 }
 
-fn handed_by_block(function: &Function, v: ValueId) -> bool {
+/// What nested blocks hand out.
+fn handed_by_blocks(function: &Function) -> HashSet<ValueId> {
     let nested = function.block_ids().filter(|&b| b != function.body());
-    nested.into_iter().any(|b| function.block(b).outputs.contains(&v))
+    nested.flat_map(|b| function.block(b).outputs.clone()).collect()
 }
 
 type Range = (i64, i64);

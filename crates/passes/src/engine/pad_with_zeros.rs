@@ -7,7 +7,7 @@
 //! dims that are not padded.
 
 use super::Limits;
-use super::pieces::{binary, extents, number};
+use super::pieces::{binary, count, extents, number};
 use crate::legal::LARGE;
 use crate::{Miss, OpRef, Patch};
 use anemone_mil::ops::{Pad, PadMode};
@@ -33,7 +33,7 @@ pub fn rewrite(op: OpRef<'_>, _: &Limits) -> Result<Patch, Miss> {
     let (pads, shape) = (pad.pads.ok_or("the amounts are not constant")?, extents(op, op.result()?)?);
     let border: Vec<usize> =
         shape.iter().zip(&pads).map(|(&n, &p)| if p == (0, 0) { 1 } else { n }).collect();
-    let count: usize = border.iter().product();
+    let count = count(&border)?;
     if count > LARGEST {
         return Err(Miss::because(format!("the border takes {count} elements")));
     }

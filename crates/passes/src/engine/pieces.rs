@@ -119,6 +119,17 @@ pub(super) fn extents(op: OpRef<'_>, value: anemone_mil::ValueId) -> Result<Vec<
     if shape.contains(&0) { Err(op.about(value, "is empty")) } else { Ok(shape) }
 }
 
+/// Number of elements of a shape.
+///
+/// # Errors
+/// When there are more than can be counted.
+pub(super) fn count(shape: &[usize]) -> Result<usize, Miss> {
+    anemone_tensor::num::element_count(shape).ok_or_else(|| "there are too many elements".into())
+}
+
+/// More pieces than this of one op are no gain.
+pub(super) const MOST_PIECES: usize = 1024;
+
 /// Positions `0..n` as numbers, standing along `axis` of `rank` dims.
 ///
 /// # Errors

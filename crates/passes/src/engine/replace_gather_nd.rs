@@ -5,7 +5,7 @@
 //! ```
 
 use super::Limits;
-use super::pieces::reshape;
+use super::pieces::{count, reshape};
 use crate::{Miss, OpRef, Patch, Ref};
 use anemone_mil::{DType, Tensor};
 
@@ -30,7 +30,7 @@ pub fn rewrite(op: OpRef<'_>, _: &Limits) -> Result<Patch, Miss> {
         indices.to_i64s().chunks_exact(depth).map(|index| position(index, addressed)).collect();
     let flat = Tensor::from_i64s(DType::I32, outer, &flat.ok_or("an index is out of range")?)?;
     let mut patch = Patch::default();
-    let rows: usize = addressed.iter().product();
+    let rows = count(addressed)?;
     let table = if depth == 1 {
         Ref::Value(x)
     } else {

@@ -8,7 +8,7 @@
 
 use super::Limits;
 use super::filters::ints;
-use super::pieces::{binary, concat, extents, matmul, number, reshape};
+use super::pieces::{binary, concat, count, extents, matmul, number, reshape};
 use crate::{Miss, OpRef, Patch, Ref};
 use anemone_mil::Literal;
 use anemone_mil::ops::Conv;
@@ -30,13 +30,13 @@ pub fn rewrite(op: OpRef<'_>, _: &Limits) -> Result<Patch, Miss> {
     if conv.groups != 1 {
         return Err("it has groups".into());
     }
-    let taps: usize = conv.window.kernel.iter().product();
+    let taps = count(&conv.window.kernel)?;
     if taps > MOST_TAPS {
         return Err(Miss::because(format!("the kernel has {taps} places")));
     }
     let (x, y) = (extents(op, conv.x)?, extents(op, op.result()?)?);
     let (batch, channels, outputs) = (x[0], x[1], y[1]);
-    let places: usize = y[2..].iter().product();
+    let (places, deep) = (count(&y[2..])?, count(&[channels, taps])?);
     let mut patch = Patch::default();
     let padded = padded(op, &conv, &mut patch)?;
     let mut parts = Vec::new();
@@ -45,8 +45,8 @@ pub fn rewrite(op: OpRef<'_>, _: &Limits) -> Result<Patch, Miss> {
         parts.push(reshape(&mut patch, part, &[batch, channels, 1, places])?);
     }
     let columns = concat(&mut patch, parts, 2)?;
-    let columns = reshape(&mut patch, columns, &[batch, channels * taps, places])?;
-    let rows = reshape(&mut patch, Ref::Value(conv.weight), &[1, outputs, channels * taps])?;
+    let columns = reshape(&mut patch, columns, &[batch, deep, places])?;
+    let rows = reshape(&mut patch, Ref::Value(conv.weight), &[1, outputs, deep])?;
     let product = matmul(&mut patch, (rows, false), (columns, false));
     let mut new = reshape(&mut patch, product, &y)?;
     if let Some(bias) = conv.bias {

@@ -112,7 +112,7 @@ fn combine(mode: ScatterMode) -> Option<&'static str> {
 fn selected(op: OpRef<'_>, scatter: Scatter) -> Result<Patch, Miss> {
     let data = extents(op, scatter.data)?;
     let dtype = op.tensor(scatter.data)?.dtype;
-    let one = op.shape(scatter.indices)?.iter().product::<usize>() == 1;
+    let one = op.shape(scatter.indices)?.iter().all(|&n| n == 1);
     if scatter.mode != ScatterMode::Update || !one || !matches!(dtype, DType::F16 | DType::F32) {
         return Err("it is no update of floats at one run-time index".into());
     }

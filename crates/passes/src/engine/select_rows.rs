@@ -10,7 +10,7 @@
 //! numbers, which is no number where one is infinite.
 
 use super::Limits;
-use super::pieces::{binary, cast, cut, extents, matmul, number, positions, reshape};
+use super::pieces::{binary, cast, count, cut, extents, matmul, number, positions, reshape};
 use crate::{Miss, OpRef, Patch, Ref};
 use anemone_mil::DType;
 use anemone_tensor::num;
@@ -35,13 +35,13 @@ fn gathered(op: OpRef<'_>) -> Result<Patch, Miss> {
     if batched || op.function.constant(indices).is_some() || places.last() != Some(&1) {
         return Err("the indices are constant, in batches, or of several dims".into());
     }
-    let (rows, taken) = (shape[0], places.iter().product::<usize>());
+    let (rows, taken) = (shape[0], count(&places)?);
     let mut patch = Patch::default();
     let counted = counted(op, indices)?;
     let index = cast(&mut patch, Ref::Value(indices), counted);
     let index = from_front(&mut patch, index, counted, rows);
     let index = reshape(&mut patch, index, &[1, taken, 1])?;
-    rows_at(op, patch, index, (1, rows, shape[1..].iter().product()), counted)
+    rows_at(op, patch, index, (1, rows, count(&shape[1..])?), counted)
 }
 
 fn sliced(op: OpRef<'_>) -> Result<Patch, Miss> {
@@ -62,7 +62,7 @@ fn sliced(op: OpRef<'_>) -> Result<Patch, Miss> {
     let first = reshape(&mut patch, first, &[1, 1, 1])?;
     let offsets = positions(&mut patch, counted, result[axis], 1, 3)?;
     let index = binary(&mut patch, "add", "index", first, offsets);
-    let (outer, inner) = (shape[..axis].iter().product(), shape[axis + 1..].iter().product());
+    let (outer, inner) = (count(&shape[..axis])?, count(&shape[axis + 1..])?);
     rows_at(op, patch, index, (outer, shape[axis], inner), counted)
 }
 

@@ -7,7 +7,7 @@
 
 use super::Limits;
 use super::filters::{part, weight};
-use super::pieces::{Span, along, binary, cut, extents};
+use super::pieces::{MOST_PIECES, Span, along, binary, cut, extents};
 use crate::{Miss, OpRef, Patch, Ref};
 use anemone_mil::{ValueId, Weight};
 
@@ -30,6 +30,9 @@ pub fn rewrite(op: OpRef<'_>, limits: &Limits) -> Result<Patch, Miss> {
     let most = (limits.matmul_row_bytes / width).max(1);
     if inner <= most {
         return Err(Miss::because(format!("an inner dim of {inner} is not too long")));
+    }
+    if inner.div_ceil(most) > MOST_PIECES {
+        return Err(Miss::because(format!("an inner dim of {inner} makes too many parts")));
     }
     let size = inner.div_ceil(inner.div_ceil(most));
     let mut patch = Patch::default();

@@ -8,7 +8,7 @@
 
 use super::Limits;
 use super::attention::Attention;
-use super::pieces::{along, concat, cut, extents};
+use super::pieces::{MOST_PIECES, along, concat, cut, extents};
 use crate::{Miss, OpRef, Patch, Ref};
 
 /// The rewrite; looks at `softmax`.
@@ -30,8 +30,10 @@ pub fn rewrite(op: OpRef<'_>, limits: &Limits) -> Result<Patch, Miss> {
     let axis = op.site()?.axis("axis", shape.len())?;
     let last = shape.len() - 1;
     let split = if axis == last { last - 1 } else { last };
-    let split = if axis == split { last } else { split };
     let window = limits.window.max(1);
+    if shape[split].div_ceil(window) > MOST_PIECES {
+        return Err(Miss::because(format!("{} rows make too many windows", shape[split])));
+    }
     let mut patch = Patch::default();
     let mut parts = Vec::new();
     for from in (0..shape[split]).step_by(window) {

@@ -8,7 +8,7 @@
 //! other terms; `reduce_l2_norm` is scaled by its largest term, and `reduce_log_sum_exp` shifted by it.
 
 use super::Limits;
-use super::pieces::{binary, extents, number, reduce, reshape};
+use super::pieces::{binary, count, extents, number, reduce, reshape};
 use crate::{Miss, OpRef, Patch, Ref};
 use anemone_mil::DType;
 use anemone_mil::ops::Reduction;
@@ -30,7 +30,7 @@ pub fn rewrite(op: OpRef<'_>, limits: &Limits) -> Result<Patch, Miss> {
     let x = op.operand("x")?;
     let (shape, dtype) = (extents(op, x)?, op.tensor(x)?.dtype);
     let axes = Reduction::of(&op.site()?)?.axes;
-    let count: usize = axes.iter().map(|&a| shape[a]).product();
+    let count = count(&axes.iter().map(|&a| shape[a]).collect::<Vec<_>>())?;
     if dtype != DType::F16 || count <= limits.sum {
         return Err(Miss::because(format!("{count} terms of {dtype} are not many")));
     }

@@ -46,7 +46,8 @@ fn bench() -> Result<(), String> {
     models::onnx(&onnx)?;
     println!("{:<44} {:>10} {:>10}", "", "measured", "bar");
     inspect(&package)?;
-    plan(&folder.join("long.mil"))?;
+    plan("in a row", &folder.join("long.mil"), &models::long_text(PLAN_OPS))?;
+    plan("side by side", &folder.join("wide.mil"), &models::wide_text(PLAN_OPS))?;
     convert(&onnx, &folder.join("converted.mlpackage"))?;
     emulate(&folder)
 }
@@ -64,12 +65,12 @@ const PLAN_OPS: usize = 100_000;
 const PLAN_SECONDS: f64 = 2.0;
 const PLAN_BYTES: f64 = 500e6;
 
-fn plan(text: &Path) -> Result<(), String> {
-    fs::write(text, models::long_text(PLAN_OPS))
-        .map_err(|e| format!("cannot write {}: {e}", text.display()))?;
-    let time = median(3, || command("plan", text, &[]))?;
-    row(&format!("plan, {PLAN_OPS} ops"), seconds(time), PLAN_SECONDS, "s");
-    row(&format!("plan, {PLAN_OPS} ops, peak memory"), high_water("plan", text)?, PLAN_BYTES, "B");
+fn plan(how: &str, path: &Path, text: &str) -> Result<(), String> {
+    fs::write(path, text).map_err(|e| format!("cannot write {}: {e}", path.display()))?;
+    let time = median(3, || command("plan", path, &[]))?;
+    let what = format!("plan, {PLAN_OPS} ops {how}");
+    row(&what, seconds(time), PLAN_SECONDS, "s");
+    row(&format!("{what}, peak memory"), high_water("plan", path)?, PLAN_BYTES, "B");
     Ok(())
 }
 

@@ -158,3 +158,16 @@ pub fn long_text(ops: usize) -> String {
     }
     text + &format!("        }} -> (x{ops});\n}}\n")
 }
+
+/// MIL text of `ops` ops that all take the input and are all outputs.
+pub fn wide_text(ops: usize) -> String {
+    let mut text = String::from("program(1.3)\n{\n    func main<ios18>(tensor<fp16, [1, 64, 32, 32]> x) {\n");
+    for i in 0..ops {
+        let kind = if i % 10 == 9 { "tan" } else { "sigmoid" };
+        text += &format!(
+            "            tensor<fp16, [1, 64, 32, 32]> y{i} = {kind}(x = x)[name = string(\"y{i}\")];\n"
+        );
+    }
+    let outputs: Vec<String> = (0..ops).map(|i| format!("y{i}")).collect();
+    text + &format!("        }} -> ({});\n}}\n", outputs.join(", "))
+}
