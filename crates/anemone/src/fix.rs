@@ -308,7 +308,8 @@ fn outputs(
         }
     }
     let mut state = (old.new_state()?, new.new_state()?);
+    let expected =
+        old.predict_with_state(&given, &mut state.0).map_err(|e| e.within("the model as it was"))?;
     let found = new.predict_with_state(&features, &mut state.1)?;
-    let expected = old.predict_with_state(&given, &mut state.0)?;
     Ok(compare(&found, &expected, EXACT))
 }

@@ -87,11 +87,17 @@ fn options(args: &CheckArgs) -> Result<CheckOptions, Error> {
 }
 
 fn list() -> String {
-    let mut table = Table::new(&["rule", "counts as", "do instead"]);
+    let mut table = Table::new(&["rule", "counts as", "fix", "do instead"]);
     for rule in rules::rules::ALL {
-        table.row(vec![rule.name.to_owned(), rule.severity.to_string(), rule.help.to_owned()]);
+        table.row(vec![
+            rule.name.to_owned(),
+            rule.severity.to_string(),
+            rule.fix.to_string(),
+            rule.help.to_owned(),
+        ]);
     }
-    table.render() + "  `anemone explain RULE` shows the page of one\n"
+    table.render()
+        + "  `anemone explain RULE` shows the page of one; `anemone fix` applies fixes, rounding ones with --rounding\n"
 }
 
 fn text(checked: &[(PathBuf, Checked)], notes: bool) -> String {

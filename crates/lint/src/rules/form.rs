@@ -29,6 +29,23 @@ pub(super) static CONV_RUNTIME_WEIGHTS: Rule = Rule {
     },
 };
 
+pub(super) static CONV_1D: Rule = Rule {
+    name: "conv-1d",
+    severity: Severity::Note,
+    facts: &["layout-nchw", "ane-conv-variants"],
+    help: "write them as two-dimensional ones on [N, C, 1, W]",
+    page: include_str!("../../../../docs/rules/conv-1d.md"),
+    fix: Fix::identical(|p, case| {
+        let changed = case.everywhere(p, "raise_convs");
+        changed + if changed > 0 { case.everywhere(p, "sink_squeezes") } else { 0 }
+    }),
+    find: |s| {
+        let flat = s.sites(&["conv"]).filter(|(_, site)| site.tensor("x").is_ok_and(|x| x.rank() == 3));
+        flat.map(|(id, _)| Hit::at(id, "`conv` works on three dims, and the ANE lays tensors out in four"))
+            .collect()
+    },
+};
+
 /// Width of the kernel of a convolution.
 fn width(site: &anemone_mil::ops::Site<'_>) -> Option<usize> {
     let weight = site.tensor("weight").ok()?;

@@ -13,6 +13,7 @@ pub static ALL: &[&Rule] = &[
     &numerics::ARG_OUTPUT,
     &shapes::AXIS_TOO_LONG,
     &eligible::CONV_16X16,
+    &form::CONV_1D,
     &eligible::CONV_KERNEL,
     &form::CONV_RUNTIME_WEIGHTS,
     &form::CONV_WIDE_KERNEL,

@@ -1,7 +1,8 @@
 //! Parts of weights and windows that several rewrites cut.
 
 use crate::{Miss, OpRef, Patch, Ref};
-use anemone_mil::{Const, Literal, Tensor, ValueId, Weight};
+use anemone_mil::{Const, Literal, Tensor, ValueId, Weight, WeightData};
+use anemone_tensor::num;
 
 /// A list of numbers as a constant.
 ///
@@ -66,4 +67,80 @@ pub(super) fn part(tensor: &Tensor, axis: usize, from: usize, to: usize) -> Resu
     let mut shape = tensor.shape().to_vec();
     shape[axis] = to - from;
     Ok(Tensor::new(tensor.dtype(), shape, out)?)
+}
+
+/// Dims of 1 that a weight gets.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ones {
+    /// Before which dim.
+    pub(super) at: usize,
+    /// How many.
+    pub(super) count: usize,
+}
+
+/// Operands of ops that unpack weights, which have the dims of the weight.
+const SHAPED: [&str; 5] = ["data", "scale", "offset", "indices", "quantized_data"];
+
+impl Ones {
+    fn of(self, mut shape: Vec<usize>) -> Vec<usize> {
+        let at = self.at.min(shape.len());
+        shape.splice(at..at, std::iter::repeat_n(1, self.count));
+        shape
+    }
+
+    /// A weight with those dims.
+    ///
+    /// # Errors
+    /// When it is computed and cannot be made.
+    pub(super) fn add(self, patch: &mut Patch, weight: Weight) -> Result<Ref, Miss> {
+        let shape = self.of(weight.shape.clone());
+        let new = match weight.data {
+            WeightData::Bytes(_) => Weight { shape, origin: None, ..weight },
+            _ => Weight::of(&weight.tensor()?.reshaped(shape)?),
+        };
+        Ok(patch.constant("weight", new))
+    }
+
+    /// The op that unpacks a weight, for a weight with those dims.
+    ///
+    /// # Errors
+    /// When it is written in a form that does not tell its dims, or names one behind.
+    pub(super) fn unpack(
+        self,
+        op: OpRef<'_>,
+        unpacked: OpRef<'_>,
+        value: ValueId,
+        patch: &mut Patch,
+    ) -> Result<Ref, Miss> {
+        let kinds =
+            ["constexpr_blockwise_shift_scale", "constexpr_lut_to_dense", "constexpr_affine_dequantize"];
+        op.made_by(value, &kinds)?;
+        let rank = op.tensor(value)?.rank();
+        let mut changed: Vec<(&str, Ref)> = Vec::new();
+        for arg in &unpacked.op().args {
+            let [v] = *arg.values.as_slice() else { return Err("an operand is a list".into()) };
+            let (param, of) = (&*arg.param, unpacked.tensor(v)?.rank());
+            if param == "axis"
+                && !(0..self.at).any(|at| unpacked.constant(v).is_ok_and(|t| t.i64_at(0) == num::i64_of(at)))
+            {
+                return Err("the scales go along a dim behind".into());
+            }
+            // A palette `[.., entries, width]` has its own two dims behind those of the weight.
+            let shaped = SHAPED.contains(&param) && of == rank || param == "lut" && of == rank + 2;
+            if !shaped && (param == "lut" || param == "shape") {
+                return Err("the palette is written as before iOS 18".into());
+            }
+            if !shaped {
+                continue;
+            }
+            let inside = weight(op, v)?;
+            if !matches!(inside.data, WeightData::Bytes(_)) {
+                return Err(op.about(v, "is computed"));
+            }
+            let constant =
+                Const::Weight(Weight { shape: self.of(inside.shape.clone()), origin: None, ..inside });
+            changed.push((param, patch.constant("packed", constant)));
+        }
+        Ok(patch.variant(unpacked.op(), "weight", changed))
+    }
 }

@@ -10,9 +10,12 @@
 //! it and one behind.
 
 use super::Limits;
-use super::filters::{ints, weight};
+use super::filters::{Ones, ints, weight};
 use crate::{Miss, OpRef, Patch, Ref};
-use anemone_mil::{Const, Literal, Tensor, ValueId, Weight};
+use anemone_mil::{Literal, Tensor};
+
+/// The dims of the one tap.
+const TAPS: Ones = Ones { at: 2, count: 2 };
 
 /// The rewrite; looks at `linear`, and at `matmul` by a constant matrix.
 ///
@@ -28,6 +31,9 @@ pub fn rewrite(op: OpRef<'_>, _: &Limits) -> Result<Patch, Miss> {
     let rank = ty.rank();
     if rank == 0 || rank > 4 || op.function.constant(x).is_some() {
         return Err(Miss::because(format!("`x` has {rank} dims, or is constant")));
+    }
+    if ty.element_count() == Some(0) {
+        return Err("`x` has no elements".into());
     }
     let mut patch = Patch::default();
     let weight = filters(op, &mut patch)?;
@@ -75,8 +81,8 @@ fn filters(op: OpRef<'_>, patch: &mut Patch) -> Result<Ref, Miss> {
     if op.is(&["linear"]) {
         let value = op.operand("weight")?;
         return match op.maker(value) {
-            Some(unpacked) => unpack(op, unpacked, value, patch),
-            None => Ok(taps(patch, weight(op, value)?)?),
+            Some(unpacked) => TAPS.unpack(op, unpacked, value, patch),
+            None => TAPS.add(patch, weight(op, value)?),
         };
     }
     let site = op.site()?;
@@ -88,49 +94,5 @@ fn filters(op: OpRef<'_>, patch: &mut Patch) -> Result<Ref, Miss> {
         return Err("the right operand is no matrix of the same type".into());
     }
     let matrix = if site.bool("transpose_y")? { matrix } else { matrix.transposed(&[1, 0]) };
-    taps(patch, matrix)
-}
-
-/// A weight with two more dims of 1.
-fn taps(patch: &mut Patch, weight: Weight) -> Result<Ref, Miss> {
-    let shape: Vec<usize> = weight.shape.iter().copied().chain([1, 1]).collect();
-    let new = match weight.data {
-        anemone_mil::WeightData::Bytes(_) => Weight { shape, origin: None, ..weight },
-        _ => Weight::of(&weight.tensor()?.reshaped(shape)?),
-    };
-    Ok(patch.constant("weight", new))
-}
-
-/// Operands of ops that unpack weights, which have the dims of the weight.
-const SHAPED: [&str; 5] = ["data", "scale", "offset", "indices", "quantized_data"];
-
-/// The op that unpacks the weight, for a weight with two more dims of 1.
-fn unpack(op: OpRef<'_>, unpacked: OpRef<'_>, value: ValueId, patch: &mut Patch) -> Result<Ref, Miss> {
-    let kinds = ["constexpr_blockwise_shift_scale", "constexpr_lut_to_dense", "constexpr_affine_dequantize"];
-    op.made_by(value, &kinds)?;
-    let rank = op.tensor(value)?.rank();
-    let mut changed: Vec<(&str, Ref)> = Vec::new();
-    for arg in &unpacked.op().args {
-        let [v] = *arg.values.as_slice() else { return Err("an operand is a list".into()) };
-        let of = unpacked.tensor(v)?.rank();
-        let at_end = SHAPED.contains(&&*arg.param) && of == rank;
-        // A palette `[.., entries, width]` has its own two dims behind those of the weight.
-        let palette = &*arg.param == "lut" && of == rank + 2;
-        if !at_end && !palette {
-            if &*arg.param == "lut" || &*arg.param == "shape" {
-                return Err("the palette is written as before iOS 18".into());
-            }
-            continue;
-        }
-        let inside = weight(op, v)?;
-        if !matches!(inside.data, anemone_mil::WeightData::Bytes(_)) {
-            return Err(op.about(v, "is computed"));
-        }
-        let mut shape = inside.shape.clone();
-        let at = if palette { rank } else { shape.len() };
-        shape.splice(at..at, [1, 1]);
-        let constant = Const::Weight(Weight { shape, origin: None, ..inside });
-        changed.push((&arg.param, patch.constant("packed", constant)));
-    }
-    Ok(patch.variant(unpacked.op(), "weight", changed))
+    TAPS.add(patch, matrix)
 }

@@ -21,6 +21,7 @@ pub mod pad_states;
 pub mod pad_with_zeros;
 pub mod palettize_blocks;
 mod pieces;
+pub mod raise_convs;
 pub mod replace_gather_nd;
 pub mod replace_runtime_conv;
 pub mod replace_scatter;
@@ -118,6 +119,7 @@ pub static ENGINE: &[Pass] = &[
     },
     exact("pad_with_zeros", pad_with_zeros::rewrite),
     rounding("palettize_blocks", palettize_blocks::rewrite),
+    exact("raise_convs", raise_convs::rewrite),
     exact("replace_gather_nd", replace_gather_nd::rewrite),
     rounding("replace_runtime_conv", replace_runtime_conv::rewrite),
     exact("replace_scatter", replace_scatter::rewrite),
