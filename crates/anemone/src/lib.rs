@@ -23,6 +23,7 @@ mod open;
 mod overflow;
 pub mod picture;
 mod plan;
+pub mod report;
 mod run;
 mod show;
 mod simulate;

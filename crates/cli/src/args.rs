@@ -3,6 +3,7 @@
 mod compress;
 mod emulate;
 mod fix;
+mod report;
 mod simulate;
 mod size;
 mod trace;
@@ -10,6 +11,7 @@ mod trace;
 pub(crate) use compress::{CompressArgs, DecompressArgs};
 pub(crate) use emulate::EmulateArgs;
 pub(crate) use fix::FixArgs;
+pub(crate) use report::ReportArgs;
 pub(crate) use simulate::SimulateArgs;
 pub(crate) use size::SizeArgs;
 pub(crate) use trace::TraceArgs;
@@ -168,6 +170,9 @@ Settings are read from anemone.toml where the command runs:
     #[command(after_help = "Examples:
   anemone decompress small.mlpackage -o plain.mlpackage")]
     Decompress(DecompressArgs),
+    /// Write a page that shows graph, timeline, ops, findings and sizes, for any browser
+    #[command(after_help = report::EXAMPLES)]
+    Report(ReportArgs),
     /// Say how large a model is under every compression, and which devices hold it
     #[command(after_help = size::EXAMPLES)]
     Size(SizeArgs),

@@ -14,6 +14,7 @@ mod picture;
 mod place;
 mod python;
 mod record;
+mod report_check;
 mod unpack;
 
 use std::process::ExitCode;
@@ -79,6 +80,7 @@ const TASKS: &[(&str, &str, &str, Task)] = &[
         "race the engine against ONNX Runtime: time, load, memory",
         peers::run_task,
     ),
+    ("report-check", "", "work pages of `anemone report` in headless Chromium", report_check::run_task),
     ("record", "[NAME]", "run the scripts that record expectations", record::run_task),
     ("ci", "", "everything that must hold before a change lands", ci::run_task),
 ];

@@ -12,6 +12,7 @@ mod front;
 mod inspect;
 mod overflow;
 mod plan;
+mod report;
 mod run;
 mod serve;
 mod show;
@@ -48,6 +49,7 @@ pub(crate) fn run(args: Args) -> Result<Outcome, Error> {
         Verb::Explain(args) => facts::explain(&args),
         Verb::Compress(args) => compress::run(&args),
         Verb::Decompress(args) => compress::undo(&args),
+        Verb::Report(args) => report::run(&args),
         Verb::Size(args) => size::run(&args),
     }
 }

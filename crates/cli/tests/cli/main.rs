@@ -17,6 +17,7 @@ mod full_disk;
 mod inspect;
 mod plan;
 mod protobuf;
+mod report;
 mod run;
 mod serve;
 mod show;
