@@ -117,13 +117,13 @@ impl<'f> Editor<'f> {
 
     /// Adds a constant under a name close to `wanted`.
     pub(crate) fn add_const(&mut self, wanted: &str, constant: impl Into<Const>) -> ValueId {
-        let name = self.index.take_name(wanted);
+        let name = self.index.take_name(self.function, wanted);
         self.function.add_const(name, constant)
     }
 
     /// A name close to `wanted` that no value has; it is not taken yet.
     pub(crate) fn spare_name(&mut self, wanted: &str) -> Name {
-        let name = self.index.take_name(wanted);
+        let name = self.index.take_name(self.function, wanted);
         self.index.free_name(&name);
         name
     }
@@ -143,7 +143,7 @@ impl<'f> Editor<'f> {
         let name = op.name.clone();
         let named = |(i, ty): (usize, Type)| {
             let wanted = if single { name.to_string() } else { format!("{name}_{i}") };
-            (self.index.take_name(&wanted), ty)
+            (self.index.take_name(self.function, &wanted), ty)
         };
         let results = types.into_iter().enumerate().map(named).collect();
         let id = self.function.insert(block, position, op, results);

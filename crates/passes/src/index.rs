@@ -12,8 +12,8 @@ pub struct Index {
     holders: HashMap<ValueId, Vec<BlockId>>,
     /// Per op: the block that it stands in; `None` when it was removed.
     homes: Vec<Option<BlockId>>,
-    /// Names in use and how often: blocks side by side may use one twice.
-    names: HashMap<Name, usize>,
+    /// Names in use and how often, as blocks side by side may use one twice; collected when the first is asked for.
+    names: Option<HashMap<Name, usize>>,
     /// Where the search for a free number behind a name goes on.
     numbers: HashMap<Name, usize>,
 }
@@ -25,12 +25,9 @@ impl Index {
             users: vec![Vec::new(); function.value_count()],
             holders: HashMap::new(),
             homes: vec![None; function.op_count()],
-            names: HashMap::new(),
+            names: None,
             numbers: HashMap::new(),
         };
-        for (_, value) in function.values() {
-            *index.names.entry(value.name.clone()).or_default() += 1;
-        }
         index.hold(function, function.body());
         for (block, id) in function.walk() {
             index.link(function, block, id);
@@ -67,25 +64,31 @@ impl Index {
         self.homes.get(op.index()).copied().flatten()
     }
 
-    /// A name close to `wanted` that no value has; it is taken from now on.
-    pub(crate) fn take_name(&mut self, wanted: &str) -> Name {
+    /// A name close to `wanted` that no value of the function has; it is taken from now on.
+    pub(crate) fn take_name(&mut self, function: &Function, wanted: &str) -> Name {
+        let names = self.names.get_or_insert_with(|| {
+            let mut names: HashMap<Name, usize> = HashMap::with_capacity(function.value_count());
+            function.values().for_each(|(_, v)| *names.entry(v.name.clone()).or_default() += 1);
+            names
+        });
         let base: Name = wanted.into();
         let mut name = base.clone();
-        while self.names.contains_key(&name) {
+        while names.contains_key(&name) {
             let n = self.numbers.entry(base.clone()).or_insert(0);
             *n += 1;
             name = format!("{base}_{n}").into();
         }
-        self.names.insert(name.clone(), 1);
+        names.insert(name.clone(), 1);
         name
     }
 
-    /// Frees the name of a value that is gone.
+    /// Frees the name of a value that has it no more.
     pub(crate) fn free_name(&mut self, name: &Name) {
-        if let Some(count) = self.names.get_mut(name) {
+        let Some(names) = &mut self.names else { return };
+        if let Some(count) = names.get_mut(name) {
             *count -= 1;
             if *count == 0 {
-                self.names.remove(name);
+                names.remove(name);
             }
         }
     }

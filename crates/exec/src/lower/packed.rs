@@ -8,7 +8,7 @@
 //!   position and its memory is small beside that of the images.
 //!
 //! A weight whose form has no kernel (sparse, vector palettes) is unpacked once to its declared type.
-//! Products with `fp16` results may multiply codes of 4 and 8 bits in whole numbers (see `kernels::packed`).
+//! Products with `fp16` results may multiply codes in whole numbers (see `kernels::packed`).
 
 use super::{Io, Kernel, Lowered, Lowering};
 use crate::kernels::gemm::{Mat, gemm_packed, gemm_scratch};

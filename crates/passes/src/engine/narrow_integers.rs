@@ -238,7 +238,7 @@ fn narrow(function: &mut Function, region: &Region, ops: &[OpId]) -> Option<usiz
         let op = function.op(id).clone();
         let makes = op.outputs.iter().any(|v| region.values.contains(v));
         if op.is("cast") && makes {
-            let name = index.take_name(&format!("{}_dtype", op.name));
+            let name = index.take_name(function, &format!("{}_dtype", op.name));
             let dtype = function.add_const(name, Const::Literal(Literal::string(DType::F16.name())));
             function.op_mut(id).set_arg("dtype", vec![dtype]);
         } else if !op.is("cast") {
@@ -281,7 +281,7 @@ fn half(
     }
     let tensor = tensor.cast(DType::F16);
     let name = function.value(v).name.clone();
-    let name = if name.is_empty() { name } else { index.take_name(&format!("{name}_fp16")) };
+    let name = if name.is_empty() { name } else { index.take_name(function, &format!("{name}_fp16")) };
     let new = function.add_const(name, tensor);
     halves.insert(v, new);
     Some(new)
@@ -297,12 +297,12 @@ fn restore_outputs(function: &mut Function, index: &mut Index, region: &Region) 
         }
         let cast = *casts.entry(v).or_insert_with(|| {
             let name = function.value(v).name.clone();
-            let inner: Name = index.take_name(&format!("{name}_fp16"));
+            let inner: Name = index.take_name(function, &format!("{name}_fp16"));
             if let Some(maker) = function.producer(v) {
                 function.op_mut(maker).name = inner.clone();
             }
             function.value_mut(v).name = inner;
-            let dtype = index.take_name(&format!("{name}_dtype"));
+            let dtype = index.take_name(function, &format!("{name}_dtype"));
             let dtype = function.add_const(dtype, Const::Literal(Literal::string(DType::I32.name())));
             let ty = function.value(v).ty.tensor().map(|t| Type::Tensor(t.with_dtype(DType::I32)));
             let mut op = Op::new(OpKind::named("cast"), name.clone());

@@ -210,7 +210,11 @@ impl Lowering<'_> {
     fn add_const(&mut self, v: ValueId, constant: Const) -> ValueId {
         let name = self.function.value(v).name.clone();
         // A constant without a name stands where it is used.
-        let name = if name.is_empty() { name } else { self.index.take_name(&format!("{name}_to_fp16")) };
+        let name = if name.is_empty() {
+            name
+        } else {
+            self.index.take_name(self.function, &format!("{name}_to_fp16"))
+        };
         self.function.add_const(name, constant)
     }
 
@@ -285,7 +289,8 @@ impl Lowering<'_> {
     fn cast(&mut self, v: ValueId, x: ValueId, to: DType) -> Option<ValueId> {
         let suffix = format!("to_{}", to.name());
         let ty = Type::Tensor(self.function.value(x).ty.tensor()?.with_dtype(to));
-        let dtype = self.index.take_name(&format!("{}_{suffix}_dtype", self.function.value(v).name));
+        let dtype =
+            self.index.take_name(self.function, &format!("{}_{suffix}_dtype", self.function.value(v).name));
         let dtype = self.function.add_const(dtype, Const::Literal(Literal::string(to.name())));
         let mut op = Op::new(OpKind::named("cast"), "");
         op.set_arg("x", vec![x]);
@@ -300,7 +305,8 @@ impl Lowering<'_> {
             Def::Result(op, _) => self.index.home(op)?,
             Def::Const(_) => return None,
         };
-        let name: Name = self.index.take_name(&format!("{}_{suffix}", self.function.value(v).name));
+        let name: Name =
+            self.index.take_name(self.function, &format!("{}_{suffix}", self.function.value(v).name));
         let source = self.function.producer(v).and_then(|p| self.function.op(p).origin.source.clone());
         op.name = name.clone();
         op.origin = Origin { source, pass: Some(NAME) };
@@ -319,7 +325,7 @@ impl Lowering<'_> {
             }
             if renamed.insert(v) {
                 let name = self.function.value(v).name.clone();
-                let inner = self.index.take_name(&format!("{name}_fp16"));
+                let inner = self.index.take_name(self.function, &format!("{name}_fp16"));
                 self.function.value_mut(v).name = inner;
                 self.function.value_mut(single).name = name.clone();
                 if let Some(cast) = self.function.producer(single) {

@@ -16,6 +16,8 @@ const GRAIN: usize = 1 << 18;
 const BLOCKS: usize = 8;
 /// Channels up to which the taps of a row of the kernel are read as one run, from a padded copy of the input.
 const FEW: usize = 4;
+/// As many when the row has several taps, which spares most of the addresses.
+const SOME: usize = 8;
 
 /// A convolution over `x [batch, spatial, channels_in]`, ready to run.
 pub struct LastConv {
@@ -54,7 +56,8 @@ pub enum Input {
 impl LastConv {
     /// True when the input is copied in any case, and may then have its channels first.
     pub fn copies(geometry: &ConvGeometry) -> bool {
-        geometry.groups == 1 && geometry.channels_in <= FEW && geometry.window.dilation[2] == 1
+        let few = if geometry.window.kernel[2] > 1 { SOME } else { FEW };
+        geometry.groups == 1 && geometry.channels_in <= few && geometry.window.dilation[2] == 1
     }
 
     /// Packs `weights` (`[channels_out, channels_in / groups, taps]`) and keeps `bias` (`[channels_out]`).

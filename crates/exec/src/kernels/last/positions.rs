@@ -1,6 +1,7 @@
 //! Where the taps of output positions lie in a tensor with channels last.
 
 use crate::kernels::window::Window;
+use std::ops::Range;
 
 /// The reading side of a window: extents, and floats between positions.
 #[derive(Clone, Debug)]
@@ -13,8 +14,11 @@ pub(super) struct Positions {
     before: [usize; 3],
     /// Floats of a position.
     pitch: usize,
-    /// Distance of every tap from the first one.
+    /// Distance of every tap from the first one, in floats and along each dim.
     offsets: Vec<usize>,
+    taps: Vec<[usize; 3]>,
+    /// Output positions along the last dim whose taps all lie inside of it.
+    whole: Range<usize>,
     /// Output position `r` reads input position `r` and nothing else.
     plain: bool,
 }
@@ -23,14 +27,19 @@ impl Positions {
     /// The windows of `window` over positions of `pitch` floats.
     pub(super) fn new(window: &Window, pitch: usize) -> Self {
         let Window { input, output, kernel, stride, dilation, before } = *window;
-        let mut offsets = Vec::with_capacity(window.taps());
-        for t in 0..window.taps() {
+        let place = |t: usize| {
             let k = [t / (kernel[1] * kernel[2]), t / kernel[2] % kernel[1], t % kernel[2]];
-            let at = |d: usize| k[d] * dilation[d];
-            offsets.push(((at(0) * input[1] + at(1)) * input[2] + at(2)) * pitch);
-        }
+            std::array::from_fn(|d| k[d] * dilation[d])
+        };
+        let taps: Vec<[usize; 3]> = (0..window.taps()).map(place).collect();
+        let offsets = taps.iter().map(|at| ((at[0] * input[1] + at[1]) * input[2] + at[2]) * pitch).collect();
+        // The last tap of position `i` is at `i * stride + reach - before`.
+        let reach = (kernel[2] - 1) * dilation[2];
+        let first = before[2].div_ceil(stride[2]).min(output[2]);
+        let end = (input[2] + before[2]).checked_sub(reach + 1).map_or(0, |room| room / stride[2] + 1);
+        let whole = first..end.clamp(first, output[2]);
         let plain = kernel == [1; 3] && stride == [1; 3] && before == [0; 3] && input == output;
-        Self { input, output, kernel, stride, dilation, before, pitch, offsets, plain }
+        Self { input, output, kernel, stride, dilation, before, pitch, offsets, taps, whole, plain }
     }
 
     /// Number of taps.
@@ -58,9 +67,12 @@ impl Positions {
         let [oz, oy, ox] = self.output;
         let mut at = [first / (ox * oy) % oz, first / ox % oy, first % ox];
         let mut image = first / (ox * oy * oz);
-        for i in 0..count {
-            self.position(x, image, at, i, count, table);
-            at[2] += 1;
+        let mut i = 0;
+        while i < count {
+            let run = (ox - at[2]).min(count - i);
+            self.row(x, image, at, i..i + run, count, table);
+            i += run;
+            at[2] += run;
             for d in [2, 1] {
                 if at[d] == self.output[d] {
                     (at[d], at[d - 1]) = (0, at[d - 1] + 1);
@@ -72,13 +84,13 @@ impl Positions {
         }
     }
 
-    #[inline]
-    fn position(
+    /// The addresses of the columns `run` of a table of `count`: positions of one row, from `at` on.
+    fn row(
         &self,
         x: *const f32,
         image: usize,
         at: [usize; 3],
-        i: usize,
+        run: Range<usize>,
         count: usize,
         table: &mut [*const f32],
     ) {
@@ -88,25 +100,34 @@ impl Positions {
             let last = first[d] + ((self.kernel[d] - 1) * self.dilation[d]) as isize;
             first[d] >= 0 && last < self.input[d] as isize
         };
-        let [_, iy, ix] = self.input.map(|n| n as isize);
-        let plane = (image * self.input[0]) as isize;
-        let base = (((plane + first[0]) * iy + first[1]) * ix + first[2]) * self.pitch as isize;
-        let base = x.wrapping_offset(base);
-        let cells = table[i..].iter_mut().step_by(count).zip(&self.offsets);
-        if inside(0) && inside(1) && inside(2) {
-            cells.for_each(|(cell, &offset)| *cell = base.wrapping_add(offset));
-            return;
+        let [iz, iy, ix] = self.input.map(|n| n as isize);
+        let base = (((image as isize * iz + first[0]) * iy + first[1]) * ix + first[2]) * self.pitch as isize;
+        let (base, step) = (x.wrapping_offset(base), self.stride[2] * self.pitch);
+        let end = at[2] + run.len();
+        let whole = if inside(0) && inside(1) { self.whole.clone() } else { end..end };
+        let (from, to) = (whole.start.clamp(at[2], end), whole.end.clamp(at[2], end));
+        if from < to {
+            let skip = from - at[2];
+            for (cells, &offset) in table.chunks_exact_mut(count).zip(&self.offsets) {
+                let mut address = base.wrapping_add(skip * step + offset);
+                for cell in &mut cells[run.start + skip..][..to - from] {
+                    *cell = address;
+                    address = address.wrapping_add(step);
+                }
+            }
         }
-        for (t, (cell, &offset)) in cells.enumerate() {
-            let k = [
-                t / (self.kernel[1] * self.kernel[2]),
-                t / self.kernel[2] % self.kernel[1],
-                t % self.kernel[2],
-            ];
-            let valid = |d: usize| {
-                let i = first[d] + (k[d] * self.dilation[d]) as isize;
-                i >= 0 && i < self.input[d] as isize
-            };
+        for position in (at[2]..from).chain(to.max(from)..end) {
+            let i = position - at[2];
+            let first = [first[0], first[1], first[2] + (i * self.stride[2]) as isize];
+            let cells = table[run.start + i..].iter_mut().step_by(count);
+            self.edge(base.wrapping_add(i * step), first, cells);
+        }
+    }
+
+    /// The addresses of the taps that lie inside, of a position whose first tap is at `first`.
+    fn edge<'t>(&self, base: *const f32, first: [isize; 3], cells: impl Iterator<Item = &'t mut *const f32>) {
+        for (cell, (tap, &offset)) in cells.zip(self.taps.iter().zip(&self.offsets)) {
+            let valid = |d: usize| (0..self.input[d] as isize).contains(&(first[d] + tap[d] as isize));
             if valid(0) && valid(1) && valid(2) {
                 *cell = base.wrapping_add(offset);
             }

@@ -154,8 +154,8 @@ impl PackedMatrix {
         let turn = |grid: &Option<Grid>| grid.as_ref().map(Grid::transposed);
         let tables = turn(&self.tables);
         let fixed = match &tables {
-            Some(t) if t.width == 16 => Some(fixed::Tables::of_palettes(&t.values)),
-            _ => self.fixed.clone(),
+            Some(t) => Some(fixed::Tables::of_palettes(&t.values, t.width)),
+            None => self.fixed.clone(),
         };
         PackedMatrix {
             fixed,

@@ -116,7 +116,7 @@ pub struct PackedMatrix {
     tables: Option<Grid>,
     scales: Option<Grid>,
     offsets: Option<Grid>,
-    /// Tables in whole numbers, for codes of 4 bits.
+    /// Tables in whole numbers.
     fixed: Option<fixed::Tables>,
 }
 
@@ -159,9 +159,7 @@ impl PackedMatrix {
         };
         fits!(tables.width == entries, "tables of {} numbers, not {entries}", tables.width);
         tables.check("a look-up table", self.rows, self.columns)?;
-        if entries == 16 {
-            self.fixed = Some(fixed::Tables::of_palettes(&tables.values));
-        }
+        self.fixed = Some(fixed::Tables::of_palettes(&tables.values, entries));
         self.tables = Some(tables);
         Ok(self)
     }
@@ -205,7 +203,7 @@ impl PackedMatrix {
     pub fn byte_len(&self) -> usize {
         let grids = [&self.tables, &self.scales, &self.offsets];
         let numbers: usize = grids.into_iter().flatten().map(|g| g.values.len()).sum();
-        let tables = self.fixed.as_ref().map_or(0, |t| size_of_val(&*t.entries) + size_of_val(&*t.units));
+        let tables = self.fixed.as_ref().map_or(0, |t| t.planes.len() + size_of_val(&*t.units));
         self.bytes.len() + numbers * size_of::<f32>() + tables
     }
 
@@ -221,16 +219,15 @@ impl PackedMatrix {
         &grid.row(j, self.rows)[block * grid.width..][..grid.width]
     }
 
-    /// The table of an element in whole numbers, and its unit.
+    /// The bytes of the table of an element in whole numbers, and its unit.
     #[inline(always)]
-    fn fixed_table(&self, j: usize, column: usize) -> (&[i16; 32], f32) {
-        const NONE: &[i16; 32] = &[0; 32];
-        let Some(fixed) = &self.fixed else { return (NONE, 1.0) };
+    fn fixed_table(&self, j: usize, column: usize) -> (&[u8], f32) {
+        let Some(fixed) = &self.fixed else { return (&[], 1.0) };
         let at = self
             .tables
             .as_ref()
             .map_or(0, |g| j / (self.rows / g.down) * g.across + column * g.across / self.columns);
-        (&fixed.entries[at], fixed.units[at])
+        fixed.table(at)
     }
 
     /// Columns over which tables, scales and offsets stay the same.

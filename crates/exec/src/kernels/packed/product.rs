@@ -444,19 +444,20 @@ unsafe fn lane_step<S: Simd, const R: usize, const M: usize, const BITS: usize>(
         6 => (true, 4),
         _ => (false, 32 / BITS),
     };
-    // SAFETY: the contract of a step.
-    let codes = p.map(|p| unsafe { if three { s.load_3_bytes(p) } else { s.load_4_bytes(p) } });
-    for t in (0..per_lane).step_by(2) {
-        // The two sums of each are named, not indexed, so that they stay in registers.
+    // Loops instead of `map`, whose closures LLVM does not always inline: a call here spills every register.
+    for (r, (p, sums)) in p.into_iter().zip(sums).enumerate() {
         // SAFETY: the contract of a step.
-        let even = x.map(|x| unsafe { s.load(x.add(t * S::LANES)) });
-        let odd = x.map(|x| unsafe { s.load(x.add((t + 1) * S::LANES)) });
-        for (r, sums) in sums.iter_mut().enumerate() {
-            let w = number(r, s.shift(codes[r], (t * BITS) as u32));
-            let v = number(r, s.shift(codes[r], ((t + 1) * BITS) as u32));
-            for ((even, odd), [a, b]) in even.into_iter().zip(odd).zip(sums) {
-                *a = s.fma(w, even, *a);
-                *b = s.fma(v, odd, *b);
+        let codes = unsafe { if three { s.load_3_bytes(p) } else { s.load_4_bytes(p) } };
+        for t in (0..per_lane).step_by(2) {
+            let w = number(r, s.shift(codes, (t * BITS) as u32));
+            let v = number(r, s.shift(codes, ((t + 1) * BITS) as u32));
+            // The two sums of each are named, not indexed, so that they stay in registers.
+            for (x, [a, b]) in x.into_iter().zip(&mut *sums) {
+                // SAFETY: the contract of a step.
+                unsafe {
+                    *a = s.fma(w, s.load(x.add(t * S::LANES)), *a);
+                    *b = s.fma(v, s.load(x.add((t + 1) * S::LANES)), *b);
+                }
             }
         }
     }

@@ -174,9 +174,8 @@ fn a_matrix_that_does_not_fit_its_bytes_or_grids_is_refused() {
 #[test]
 fn products_in_whole_numbers_lose_less_than_half_precision() {
     let mut rng = Rng::new(14);
-    let codes = [CODES[2], CODES[3], CODES[4], CODES[5], Code::Index { bits: 4 }];
     let grids = [[(1, 1), (0, 0)], [(3, 1), (6, 1)], [(1, 2), (6, 4)], [(6, 16), (6, 16)], [(1, 8), (2, 8)]];
-    for code in codes {
+    for &code in &CODES[2..] {
         for (columns, grids) in grids.into_iter().flat_map(|g| [(512, g), (528, [(2, 1), (3, 1)])]) {
             let (matrix, numbers) = random(&mut rng, code, 6, columns, grids);
             let x: Vec<f32> = rng.floats(columns).iter().map(|&v| half::f16::from_f32(v).to_f32()).collect();

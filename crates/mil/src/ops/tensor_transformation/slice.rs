@@ -1,13 +1,13 @@
 //! Slices: `slice_by_index`, `slice_by_size`, `slice_update`.
 
 use crate::eval::EvalSite;
-use crate::ops::common::{BOOL, INT32, T, U, for_each_index, offset, strides};
+use crate::ops::common::{BOOL, INT32, T, U, element_count, for_each_index, offset, strides};
 use crate::ops::rearrange::{
-    T_BASIC, T_WIDE, U_INTS, of_rank, one, packed, pick, reshaped, same_shape, show,
+    T_BASIC, T_WIDE, U_INTS, made, of_rank, one, packed, pick, reshaped, same_shape, show,
 };
 use crate::ops::{Effect, Fault, OpDef, Param, Site, Version, Work, constant, tensor};
 use crate::{Dim, Literal, Opset, Type, ValueId};
-use anemone_tensor::num;
+use anemone_tensor::{Tensor, num};
 
 /// A `slice_by_index`, or the slice that a `slice_update` writes: `x[begin:end:stride]` by NumPy's rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -248,9 +248,47 @@ fn eval_slice_by_index(site: &EvalSite<'_>) -> Result<Vec<Literal>, Fault> {
     let dims = resolved(site, x.shape())?;
     let shape: Vec<usize> = dims.iter().map(|d| d.extent).collect();
     let kept: Vec<usize> = dims.iter().filter(|d| !d.squeeze).map(|d| d.extent).collect();
-    let steps = strides(x.shape());
-    let taken = pick(&x, &shape, |index| Some(source(&dims, &steps, index)))?;
+    let taken = match runs(&x, &dims, &shape)? {
+        Some(taken) => taken,
+        None => {
+            let steps = strides(x.shape());
+            pick(&x, &shape, |index| Some(source(&dims, &steps, index)))?
+        }
+    };
     reshaped(&taken, &kept)
+}
+
+/// The slice, where it is made of runs of elements that follow one another; a single run shares the bytes.
+///
+/// # Errors
+/// When the shape is too large.
+fn runs(x: &Tensor, dims: &[SliceDim], shape: &[usize]) -> Result<Option<Tensor>, Fault> {
+    let width = x.dtype().bits() / 8;
+    let whole = |(d, &n): (&SliceDim, &usize)| d.stride == 1 && d.extent == n;
+    let tail = dims.iter().zip(x.shape()).rev().take_while(|&pair| whole(pair)).count();
+    // One more dim may begin and end within.
+    let outer = dims.len() - tail;
+    let outer =
+        outer - usize::from(outer > 0 && (dims[outer - 1].stride == 1 || dims[outer - 1].extent == 1));
+    let len = element_count(&shape[outer..])? * width;
+    if len <= width || shape.contains(&0) {
+        return Ok(None);
+    }
+    let steps = strides(x.shape());
+    let first: usize = dims[outer..].iter().zip(&steps[outer..]).map(|(d, step)| d.begin * step).sum();
+    let start = |index: &[usize]| (source(&dims[..outer], &steps[..outer], index) + first) * width;
+    if shape[..outer].iter().all(|&n| n == 1) {
+        let at = start(&vec![0; outer]);
+        let inside = at.checked_add(len).is_some_and(|end| end <= x.bytes().len());
+        return inside.then(|| packed(x.dtype(), shape, x.bytes().slice(at..at + len))).transpose();
+    }
+    let mut out = Vec::with_capacity(made(shape, x.len())? * width);
+    for_each_index(&shape[..outer], |index| {
+        let run = x.bytes().get(start(index)..).and_then(|bytes| bytes.get(..len));
+        out.extend_from_slice(run.unwrap_or_default());
+    });
+    // What reaches beyond is told by the plain way.
+    Ok(packed(x.dtype(), shape, out).ok())
 }
 
 /// The slice with the bounds of this run.
@@ -391,4 +429,28 @@ fn eval_slice_update(site: &EvalSite<'_>) -> Result<Vec<Literal>, Fault> {
         from += 1;
     });
     Ok(vec![packed(x.dtype(), x.shape(), out)?.into()])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anemone_tensor::DType;
+
+    /// Expected values: `numpy.arange(24).reshape(2, 3, 4)` sliced.
+    #[test]
+    fn slices_made_of_runs_are_those_of_numpy() {
+        let x = Tensor::from_i64s(DType::I32, [2, 3, 4], &(0..24).collect::<Vec<i64>>()).expect("24 numbers");
+        let dim = |begin, stride, extent| SliceDim { begin, stride, extent, squeeze: false };
+        let cut = |dims: [SliceDim; 3]| {
+            let shape = dims.map(|d| d.extent);
+            runs(&x, &dims, &shape).expect("small").map(|t| t.to_i64s())
+        };
+        let shared = cut([dim(1, 1, 1), dim(1, 1, 2), dim(0, 1, 4)]);
+        assert_eq!(shared, Some(vec![16, 17, 18, 19, 20, 21, 22, 23]));
+        let rows = cut([dim(0, 1, 2), dim(2, -2, 2), dim(1, 1, 2)]);
+        assert_eq!(rows, Some(vec![9, 10, 1, 2, 21, 22, 13, 14]));
+        assert_eq!(cut([dim(0, 1, 2), dim(1, 1, 1), dim(0, 1, 4)]), Some(vec![4, 5, 6, 7, 16, 17, 18, 19]));
+        assert_eq!(cut([dim(0, 1, 2), dim(0, 1, 3), dim(0, 2, 2)]), None);
+        assert_eq!(cut([dim(3, 1, 1), dim(0, 1, 3), dim(0, 1, 4)]), None);
+    }
 }
