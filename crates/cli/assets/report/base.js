@@ -81,6 +81,9 @@ function opLink(place, from) {
   return el("button", { type: "button", class: "link", title: `${op.kind} ${op.name}`, on: { click: () => { chosen.set(place, from); revealInGraph(); } } }, op.name);
 }
 
+/** A sentence with a capital, what stands in backticks as code. */
+const prose = text => (text[0] || "").toUpperCase().concat(text.slice(1)).split("`").map((part, i) => (i % 2 ? el("code", {}, part) : part)).filter(part => part !== "");
+
 /** Facts, folded. */
 function facts(ids) {
   if (!ids.length) return null;

@@ -122,7 +122,7 @@ function startTable() {
   const countOf = test => data.ops.filter((_, i) => test(i)).length;
   $("f-kind").replaceChildren(option("", "All kinds"), ...kinds.map(k => option(k, `${k} (${countOf(i => data.ops[i].kind === k)})`)));
   const rules = [...new Set(data.findings.filter(f => f.op !== null).map(f => f.rule))];
-  $("f-finding").replaceChildren(option("", "With or without findings"), option("any", `With findings (${countOf(i => findingsOf[i].length)})`), ...rules.map(r => option(r, r)));
+  $("f-finding").replaceChildren(option("", "Findings: all ops"), option("any", `With findings (${countOf(i => findingsOf[i].length)})`), ...rules.map(r => option(r, r)));
   $("f-units").replaceChildren(...UNITS.filter(u => countOf(i => data.ops[i].unit === u)).map(unit => el("button", { type: "button", "aria-pressed": "false", "data-unit": unit, on: { click: () => toggleUnit(unit) } }, unit, " ", el("span", { class: "n" }, String(countOf(i => data.ops[i].unit === unit))))));
   const changed = () => { table.limit = PAGE; fillTable(); };
   $("f-text").addEventListener("input", () => { table.text = $("f-text").value.trim().toLowerCase(); changed(); });
@@ -175,23 +175,24 @@ function clearFilter() {
   fillTable();
 }
 
-/** Findings of one rule that say the same are one entry with several ops. */
+/** Findings of one rule are one entry: what it says of each op, and once what helps. */
 function findings() {
-  const same = new Map();
+  const rules = new Map();
   for (const finding of data.findings) {
-    const key = `${finding.severity}\n${finding.rule}\n${finding.message}`;
-    if (!same.has(key)) same.set(key, { ...finding, ops: [] });
-    if (finding.op !== null) same.get(key).ops.push(finding.op);
+    const key = `${finding.severity} ${finding.rule}`;
+    if (!rules.has(key)) rules.set(key, { ...finding, said: new Map() });
+    const said = rules.get(key).said;
+    if (!said.has(finding.message)) said.set(finding.message, []);
+    if (finding.op !== null) said.get(finding.message).push(finding.op);
   }
-  const entries = [...same.values()];
-  $("findings-count").textContent = entries.length ? words.many(data.findings.length, "finding") : "";
-  if (!entries.length) { $("findings-list").replaceChildren(el("p", { class: "empty" }, "No rule found anything to object to.")); return; }
-  $("findings-list").replaceChildren(...entries.map(entry => el("article", { class: `finding s-${entry.severity}` },
-    el("div", { class: "head" }, el("span", { class: "sev" }, entry.severity), el("span", { class: "rule" }, entry.rule), entry.ops.length > 1 ? el("span", { class: "hint" }, words.many(entry.ops.length, "op")) : null),
-    el("p", { class: "text" }, entry.message),
-    el("p", { class: "help" }, entry.help),
-    facts(entry.facts),
-    places(entry.ops))));
+  $("findings-count").textContent = data.findings.length ? words.many(data.findings.length, "finding") : "";
+  if (!rules.size) { $("findings-list").replaceChildren(el("p", { class: "empty" }, "No rule found anything to object to.")); return; }
+  $("findings-list").replaceChildren(...[...rules.values()].map(entry => el("article", { class: `finding s-${entry.severity}` },
+    el("div", { class: "head" }, el("span", { class: "sev" }, entry.severity), el("span", { class: "rule" }, entry.rule)),
+    el("p", { class: "help" }, prose(entry.help)),
+    el("ul", { class: "said" }, [...entry.said].slice(0, 50).map(([message, ops]) => el("li", {}, el("p", { class: "text" }, prose(message)), places(ops)))),
+    entry.said.size > 50 ? el("p", { class: "help" }, `and ${entry.said.size - 50} more; the table shows them all`) : null,
+    facts(entry.facts))));
 }
 
 function places(ops) {
@@ -245,7 +246,7 @@ function details(i) {
     el("div", { class: "kind" }, el("span", {}, op.kind), el("span", { class: `badge u-${op.unit}` }, op.unit + (op.uncertain ? "?" : "")), el("button", { type: "button", class: "quiet close", "aria-label": "Close", on: { click: () => chosen.set(null, "details") } }, "×")),
     el("p", { class: "name mono" }, op.name),
     el("h3", {}, `Why ${op.unit}`),
-    el("p", { class: "reason" }, data.reasons[op.reason] + "."),
+    el("p", { class: "reason" }, prose(data.reasons[op.reason] + ".")),
     op.uncertain ? el("p", { class: "hint" }, "Rests on something that is not known for this chip.") : null,
     op.carried ? el("p", { class: "hint" }, "Observed on another chip and carried over.") : null,
     op.fused ? el("p", { class: "hint" }, "Takes no time of its own: the op before it does it while writing.") : null,
@@ -256,7 +257,7 @@ function details(i) {
       el("tr", {}, el("td", {}, "share of the time"), el("td", { class: "num" }, words.share(op.share))),
       el("tr", {}, el("td", {}, "taken by"), el("td", { class: "num" }, op.takes.join(", "))),
       op.weight_bytes ? el("tr", {}, el("td", {}, "constants"), el("td", { class: "num" }, words.bytes(op.weight_bytes))) : null)),
-    ...(found.length ? [el("h3", {}, "Findings"), ...found.map(f => el("div", { class: `finding s-${f.severity}` }, el("div", { class: "head" }, el("span", { class: "sev" }, f.severity), el("span", { class: "rule" }, f.rule)), el("p", { class: "text" }, f.message), el("p", { class: "help" }, f.help)))] : []),
+    ...(found.length ? [el("h3", {}, "Findings"), ...found.map(f => el("div", { class: `finding s-${f.severity}` }, el("div", { class: "head" }, el("span", { class: "sev" }, f.severity), el("span", { class: "rule" }, f.rule)), el("p", { class: "text" }, prose(f.message)), el("p", { class: "help" }, prose(f.help))))] : []),
     el("h3", {}, op.results.length > 1 ? "Results" : "Result"),
     el("table", {}, el("tbody", {}, op.results.map(r => el("tr", {}, el("td", { class: "mono" }, words.shape(r.type)))))),
     ...list("From", before[i]),
