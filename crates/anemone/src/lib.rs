@@ -3,6 +3,7 @@
 //! This is the only room that opens files and chooses an engine. Nothing here knows about terminals, colours or
 //! JSON; the rooms above do.
 
+mod advise;
 pub mod bench;
 mod check;
 pub mod compare;
@@ -32,6 +33,7 @@ mod sweep;
 pub mod trace;
 mod verify;
 
+pub use advise::{About, Advised, Counsel, advise};
 pub use anemone_ane as ane;
 pub use anemone_compress as schemes;
 pub use anemone_exec::{EmulatedOp, How, Precision, Profiler, StepInfo, SumRange};

@@ -1,5 +1,6 @@
 //! Arguments of every verb.
 
+mod advise;
 mod compress;
 mod emulate;
 mod fix;
@@ -8,6 +9,7 @@ mod simulate;
 mod size;
 mod trace;
 
+pub(crate) use advise::AdviseArgs;
 pub(crate) use compress::{CompressArgs, DecompressArgs};
 pub(crate) use emulate::EmulateArgs;
 pub(crate) use fix::FixArgs;
@@ -93,6 +95,9 @@ pub(crate) enum Verb {
   anemone simulate model.mlpackage --sweep device=all
 docs/simulate.md says what the figures rest on. Trace files open in ui.perfetto.dev.")]
     Simulate(SimulateArgs),
+    /// Say which unit, compression, rewrite and path fit a model on a device, with reasons
+    #[command(after_help = advise::EXAMPLES)]
+    Advise(AdviseArgs),
     /// Measure how long predictions take, and where the time goes
     #[command(after_help = "Examples:
   anemone bench model.mlpackage

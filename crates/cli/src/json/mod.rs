@@ -2,6 +2,7 @@
 //!
 //! Fields are only ever added within a version.
 
+mod advise;
 mod bench;
 mod check;
 mod compress;
@@ -21,6 +22,7 @@ mod size;
 mod trace;
 mod traced;
 
+pub(crate) use advise::Advise;
 pub(crate) use bench::Bench;
 pub(crate) use check::{Check, Sarif};
 pub(crate) use compress::{Compress, Decompress};

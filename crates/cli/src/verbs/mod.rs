@@ -1,5 +1,6 @@
 //! One file per verb: call the library, print what it says.
 
+mod advise;
 mod bench;
 mod check;
 mod compress;
@@ -39,6 +40,7 @@ pub(crate) fn run(args: Args) -> Result<Outcome, Error> {
         Verb::Verify(args) => verify::run(args),
         Verb::Plan(args) => plan::run(&args),
         Verb::Simulate(args) => simulate::run(&args),
+        Verb::Advise(args) => advise::run(&args),
         Verb::Bench(args) => bench::run(args),
         Verb::Trace(args) => trace::run(args),
         Verb::Serve(args) => serve::run(&args),

@@ -1,5 +1,6 @@
 //! The built command, as a user meets it: text and JSON, exit status, what is written and what is not.
 
+mod advise;
 mod bad_files;
 mod bad_requests;
 mod bad_weights;
