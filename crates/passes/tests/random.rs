@@ -2,7 +2,9 @@
 
 use anemone_mil::text::{PrintOptions, print};
 use anemone_mil::{DType, Level, Program, Type, ValueId, verify};
-use anemone_passes::{canonicalize, legalize};
+use anemone_passes::engine::ENGINE;
+use anemone_passes::pipeline::Run;
+use anemone_passes::{Exactness, Limits, canonicalize, clean, drive, legalize};
 use anemone_testkit::filetest::{Ranges, compare};
 use anemone_testkit::random;
 
@@ -62,4 +64,34 @@ fn half_precision_programs_are_legal_and_settled() {
         let again = legalize(&mut after.clone().functions[0], DType::F16);
         assert!(again.is_empty(), "{again:?}: {}", both());
     }
+}
+
+/// Limits that small programs break.
+fn small() -> Limits {
+    Limits { attention: 2, window: 2, sum: 4, matmul_row_bytes: 16, ..Limits::default() }
+}
+
+#[test]
+fn programs_fit_for_the_engine_are_legal_and_compute_the_same() {
+    let mut changed = 0;
+    for seed in 0..PROGRAMS / 4 {
+        let before = random::program(seed, 24);
+        for pass in ENGINE {
+            let mut after = before.clone();
+            let function = &mut after.functions[0];
+            changed += match pass.run {
+                Run::Limited(rewrite) => drive(function, |op| rewrite(op, &small()), pass.name),
+                Run::Rewrite(rewrite) => drive(function, rewrite, pass.name),
+                Run::Whole(step) => step(function),
+            };
+            clean(function);
+            let both = || format!("{} {seed}\n{}\n{}", pass.name, text(&before), text(&after));
+            verify(&after, Level::Canonical).unwrap_or_else(|e| panic!("{e}: {}", both()));
+            assert!(same_ports(&before, &after), "{}", both());
+            let exact = pass.exactness == Exactness::Identical;
+            compare(&before.functions[0], &after.functions[0], exact, pass.name, Ranges::default())
+                .unwrap_or_else(|e| panic!("{e}: {}", both()));
+        }
+    }
+    assert!(changed > 0);
 }
