@@ -3,9 +3,11 @@
 use crate::{Error, ErrorKind};
 use anemone_package::{Sink, Source};
 use anemone_tensor::Bytes;
+use memmap2::Mmap;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Component, Path, PathBuf};
+use std::sync::{Arc, Mutex};
 
 /// Maps a file; an empty one is no bytes.
 ///
@@ -25,16 +27,57 @@ pub fn read(path: &Path) -> Result<Bytes, Error> {
 }
 
 fn map_file(path: &Path) -> io::Result<Bytes> {
+    Ok(map_shared(path)?.map_or_else(Bytes::new, |map| Bytes::from_owner(Shared(map))))
+}
+
+/// A map that [`Maps`] knows, too.
+struct Shared(Arc<Mmap>);
+
+impl AsRef<[u8]> for Shared {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// Maps of files, whose pages can be given back: they are read again when they are asked for again.
+#[derive(Clone, Debug, Default)]
+pub struct Maps(Vec<Arc<Mmap>>);
+
+impl Maps {
+    /// The bytes of a map, which is known from now on.
+    pub(crate) fn add(&mut self, map: Mmap) -> Bytes {
+        let map = Arc::new(map);
+        self.0.push(Arc::clone(&map));
+        Bytes::from_owner(Shared(map))
+    }
+
+    /// Gives the memory of all pages back that were read so far.
+    pub(crate) fn release(&self) {
+        #[cfg(unix)]
+        for map in &self.0 {
+            // SAFETY: the maps are read-only views of files; a page that goes is read from its file again.
+            #[expect(
+                unsafe_code,
+                reason = "giving pages back is unchecked, because private writable maps would lose data"
+            )]
+            // A system that does not know it keeps the pages: nothing is wrong then.
+            let _ = unsafe { map.unchecked_advise(memmap2::UncheckedAdvice::DontNeed) };
+        }
+    }
+}
+
+/// A map of a file; none of an empty one.
+fn map_shared(path: &Path) -> io::Result<Option<Arc<Mmap>>> {
     regular(path)?;
     let file = File::open(path)?;
     if file.metadata()?.len() == 0 {
-        return Ok(Bytes::new());
+        return Ok(None);
     }
     // SAFETY: the mapping is read-only and private to this process. Another process that truncates the file while it
     // is mapped ends this one with a signal; that is the documented price of not copying weights.
     #[expect(unsafe_code, reason = "mapping a file is the one thing that cannot be done safely")]
-    let map = unsafe { memmap2::Mmap::map(&file)? };
-    Ok(Bytes::from_owner(map))
+    let map = unsafe { Mmap::map(&file)? };
+    Ok(Some(Arc::new(map)))
 }
 
 /// Refuses what is no file, before it is opened: opening a pipe would wait for its writer.
@@ -99,6 +142,7 @@ impl Write for Worded {
 #[derive(Debug)]
 pub struct Folder {
     root: PathBuf,
+    maps: Mutex<Maps>,
 }
 
 impl Folder {
@@ -111,10 +155,15 @@ impl Folder {
         let here = if path.as_os_str().is_empty() { Path::new(".") } else { path };
         let root = fs::canonicalize(here).map_err(|e| failed(&e).at(path))?;
         if root.is_dir() {
-            Ok(Folder { root })
+            Ok(Folder { root, maps: Mutex::default() })
         } else {
             Err(Error::new("is a file, but must be a folder").of_kind(ErrorKind::File).at(path))
         }
+    }
+
+    /// The files that were mapped.
+    pub(crate) fn maps(&self) -> Maps {
+        self.maps.lock().map(|m| m.clone()).unwrap_or_default()
     }
 
     /// The place of a relative path, which must stay inside.
@@ -153,7 +202,13 @@ impl Folder {
 impl Source for Folder {
     fn read(&self, path: &str) -> io::Result<Option<Bytes>> {
         match self.inside(path)? {
-            Some(real) if !real.is_dir() => map_file(&real).map(Some).map_err(worded),
+            Some(real) if !real.is_dir() => {
+                let Some(map) = map_shared(&real).map_err(worded)? else { return Ok(Some(Bytes::new())) };
+                if let Ok(mut maps) = self.maps.lock() {
+                    maps.0.push(Arc::clone(&map));
+                }
+                Ok(Some(Bytes::from_owner(Shared(map))))
+            }
             _ => Ok(None),
         }
     }

@@ -27,6 +27,8 @@ pub struct Opened {
     pub kept: Kept,
     /// What was left out while reading.
     pub notes: Vec<String>,
+    /// The files behind the weights.
+    pub maps: files::Maps,
 }
 
 /// Opens a package, a compiled model or MIL text; weights stay in the mapped file.
@@ -44,7 +46,7 @@ pub fn open(path: &Path) -> Result<Opened, Error> {
             (Container::Package, anemone_package::read(&folder).map_err(fail)?)
         };
         let Package { program, kept, notes } = package;
-        return Ok(Opened { container, program, kept, notes });
+        return Ok(Opened { container, program, kept, notes, maps: folder.maps() });
     }
     let bytes = files::map(path)?;
     if path.extension().is_some_and(|e| e == "mlmodel") {
@@ -63,7 +65,8 @@ pub fn open(path: &Path) -> Result<Opened, Error> {
         .map_err(|e| Error::from_cause(e).of_kind(ErrorKind::Malformed).at(path))?;
     let notes =
         vec!["weights are not part of a text file; the program can be shown and planned, not run".to_owned()];
-    Ok(Opened { container: Container::Text, program, kept: Kept::default(), notes })
+    let (kept, maps) = (Kept::default(), files::Maps::default());
+    Ok(Opened { container: Container::Text, program, kept, notes, maps })
 }
 
 impl Opened {
@@ -96,12 +99,14 @@ pub(crate) fn open_loadable(path: &Path) -> Result<Loadable, Error> {
     if !(path.is_dir() && path.join("Manifest.json").exists()) {
         return open(path).map(|o| Loadable::Program(Box::new(o)));
     }
-    let read = anemone_package::read_runnable(&files::Folder::open(path)?);
+    let folder = files::Folder::open(path)?;
+    let read = anemone_package::read_runnable(&folder);
     Ok(match read.map_err(|e| Error::from(e).at(path))? {
         Runnable::Pipeline(pipeline) => Loadable::Pipeline(pipeline),
         Runnable::Program(package) => {
             let Package { program, kept, notes } = *package;
-            Loadable::Program(Box::new(Opened { container: Container::Package, program, kept, notes }))
+            let (container, maps) = (Container::Package, folder.maps());
+            Loadable::Program(Box::new(Opened { container, program, kept, notes, maps }))
         }
     })
 }

@@ -9,17 +9,19 @@ mod search;
 mod settings;
 mod spill;
 
+use crate::files::Maps;
 use crate::{Error, Opened, files, open};
 use anemone_ane::{Device, Units};
 use anemone_compress::{Config, Progress, Quantised, Report, Work};
 use anemone_mil::{Level, Program};
-use anemone_package::Kept;
+use anemone_package::{Kept, Sink};
 pub use device::DeviceWarning;
 pub use effect::{Effect, Layer};
 pub use recipe::write_config;
 pub use samples::SampleOptions;
 pub use search::{Found, Goal, Point, SearchOptions, search};
 pub use settings::{activation_dtype, linear_dtype, linear_mode, palette_mode, read_config};
+use std::io::{self, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -91,6 +93,12 @@ fn finish(
     let &Task { source, output, options } = task;
     let program = &opened.program;
     let mut spill = spill::Spill::beside(output)?;
+    let mut progress = |p: Progress<'_>| {
+        // What the last weight read and made is not needed again before everything is written.
+        opened.maps.release();
+        progress(p)
+    };
+    let progress = &mut progress;
     let Applied { program: made, steps, activations } =
         apply(program, options, &mut spill, progress).map_err(|e| e.at(source))?;
     let effect = match &options.samples {
@@ -103,7 +111,12 @@ fn finish(
         }
         None => Vec::new(),
     };
-    let staging = write(&made, &opened.kept, source, output)?;
+    let maps = [&opened.maps, spill.maps()];
+    let staging = write(&made, &opened.kept, source, output, &maps)?;
+    let last = steps.iter().flat_map(|s| &s.weights).map(|w| w.shape.iter().product::<usize>()).sum();
+    if progress(Progress { weight: "", done: (last, last) }).is_break() {
+        return Err(Error::new("stopped before it was done"));
+    }
     let bytes = (files::size_of(source), files::size_of(staging.path()));
     let (source, output) = (source.to_path_buf(), output.to_path_buf());
     Ok((Compression { source, output, bytes, steps, effect, warnings, activations }, staging))
@@ -149,17 +162,24 @@ fn apply(
 /// # Errors
 /// When the model does not read or a weight cannot be unpacked, or the package cannot be written.
 pub fn decompress(source: &Path, output: &Path) -> Result<usize, Error> {
-    let Opened { mut program, kept, .. } = open(source)?;
+    let Opened { mut program, kept, maps, .. } = open(source)?;
     let mut spill = spill::Spill::beside(output)?;
     let mut store =
         |tensor| spill.keep(tensor).map_err(|e| std::io::Error::other(files::describe(&e)).into());
     let count = anemone_compress::decompress(&mut program, &mut store)
         .map_err(|e| Error::from_cause(e).at(source))?;
-    write(&program, &kept, source, output)?.finish()?;
+    write(&program, &kept, source, output, &[&maps, spill.maps()])?.finish()?;
     Ok(count)
 }
 
-fn write(program: &Program, kept: &Kept, source: &Path, output: &Path) -> Result<files::Staging, Error> {
+/// Writes a package; pages of `maps` are given back on the way.
+fn write(
+    program: &Program,
+    kept: &Kept,
+    source: &Path,
+    output: &Path,
+    maps: &[&Maps],
+) -> Result<files::Staging, Error> {
     if output.extension().is_none_or(|e| e != "mlpackage") {
         return Err(Error::new("must end in .mlpackage, as Core ML asks").at(output));
     }
@@ -167,6 +187,45 @@ fn write(program: &Program, kept: &Kept, source: &Path, output: &Path) -> Result
         Error::new(format!("became a faulty program, please report this:\n{faults}")).at(source)
     })?;
     let mut staging = files::Staging::new(output)?;
-    anemone_package::write(verified, kept, &mut staging).map_err(|e| Error::from_cause(e).at(output))?;
+    let mut sink = Releasing { staging: &mut staging, maps };
+    anemone_package::write(verified, kept, &mut sink).map_err(|e| Error::from_cause(e).at(output))?;
     Ok(staging)
+}
+
+/// Files in the making; while they grow, pages that were read for them are given back.
+struct Releasing<'a> {
+    staging: &'a mut files::Staging,
+    maps: &'a [&'a Maps],
+}
+
+impl Sink for Releasing<'_> {
+    fn create(&mut self, path: &str) -> io::Result<Box<dyn Write + '_>> {
+        let into = self.staging.create(path)?;
+        Ok(Box::new(Metered { into, maps: self.maps, since: 0 }))
+    }
+}
+
+/// Bytes between two releases.
+const RELEASE: usize = 32 << 20;
+
+struct Metered<'a> {
+    into: Box<dyn Write + 'a>,
+    maps: &'a [&'a Maps],
+    since: usize,
+}
+
+impl Write for Metered<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.into.write(bytes)?;
+        self.since += written;
+        if self.since >= RELEASE {
+            self.since = 0;
+            self.maps.iter().for_each(|m| m.release());
+        }
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.into.flush()
+    }
 }

@@ -1,7 +1,8 @@
 //! Where compressed weights wait for being written: a file without a name, so that nothing is left behind.
 
+use crate::files::Maps;
 use crate::{Error, files};
-use anemone_tensor::{Bytes, Tensor};
+use anemone_tensor::Tensor;
 use memmap2::{Mmap, MmapOptions};
 use std::fs::File;
 use std::io::Write;
@@ -15,6 +16,7 @@ const SMALL: usize = 1 << 16;
 pub(crate) struct Spill {
     file: File,
     end: u64,
+    maps: Maps,
 }
 
 impl Spill {
@@ -22,7 +24,7 @@ impl Spill {
     pub(crate) fn beside(output: &Path) -> Result<Spill, Error> {
         let folder = output.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let file = tempfile::tempfile_in(folder).map_err(|e| Error::new(files::describe(&e)).at(folder))?;
-        Ok(Spill { file, end: 0 })
+        Ok(Spill { file, end: 0, maps: Maps::default() })
     }
 
     /// The same tensor with its bytes in the file.
@@ -37,7 +39,12 @@ impl Spill {
         let map = map(&self.file, start, bytes.len())?;
         let (dtype, shape) = (tensor.dtype(), tensor.shape().to_vec());
         drop(tensor);
-        Tensor::new(dtype, shape, Bytes::from_owner(map)).map_err(std::io::Error::other)
+        Tensor::new(dtype, shape, self.maps.add(map)).map_err(std::io::Error::other)
+    }
+
+    /// What was kept so far.
+    pub(crate) fn maps(&self) -> &Maps {
+        &self.maps
     }
 }
 

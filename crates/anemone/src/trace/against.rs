@@ -122,7 +122,8 @@ fn model(trace: &Trace, with: &Against<'_>) -> Result<Opened, Error> {
     };
     let program = anemone_mil::text::parse(text, &|_, _, _| None)
         .map_err(|e| Error::from_cause(e).of_kind(ErrorKind::Malformed).at(&trace.path))?;
-    Ok(Opened { container: crate::Container::Text, program, kept: Kept::default(), notes: Vec::new() })
+    let (kept, maps) = (Kept::default(), crate::files::Maps::default());
+    Ok(Opened { container: crate::Container::Text, program, kept, notes: Vec::new(), maps })
 }
 
 fn on_ane(plan: &Plan) -> f64 {

@@ -221,3 +221,34 @@ fn a_loss_is_kept_and_what_cannot_be_reached_is_said() {
     assert!(loss > 0.0 && loss <= 0.01, "{report}");
     assert!(report["bytes_after"].as_u64() < report["bytes_before"].as_u64());
 }
+
+#[cfg(unix)]
+#[test]
+fn a_run_that_is_interrupted_leaves_nothing_behind() {
+    let folder = with_model();
+    let samples = corpus("models/ppocr-cls.inputs.safetensors");
+    let child = std::process::Command::new(env!("CARGO_BIN_EXE_anemone"))
+        .current_dir(folder.path())
+        .args([
+            "compress",
+            "m.mlpackage",
+            "-o",
+            "small.mlpackage",
+            "--max-loss",
+            "0.1%",
+            "--recipe",
+            "r.yaml",
+        ])
+        .args(["--inputs", samples.to_str().unwrap(), "--weight-threshold", "10"])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    let id = child.id().to_string();
+    assert!(std::process::Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+    let done = child.wait_with_output().unwrap();
+    let told = String::from_utf8_lossy(&done.stderr).into_owned();
+    assert!(done.status.code() == Some(2) && told.contains("stopped"), "{:?} {told}", done.status);
+    assert_eq!(list(folder.path()), ["m.mlpackage"]);
+}

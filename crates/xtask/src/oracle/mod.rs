@@ -1,7 +1,10 @@
 //! Lets coremltools judge what we write.
 //!
 //! Every package that our tests convert, for every target and precision, and every package of the corpus and of the
-//! shared models after a trip through our reader and writer, is loaded and rebuilt as a program there.
+//! shared models after a trip through our reader and writer, is loaded and rebuilt as a program there. What we compress and
+//! unpack is also compared, weight by weight, with what coremltools makes of the same package.
+
+mod compress;
 
 use crate::place::{cargo, ending_with, repository, run, shared_folder, target};
 use crate::{Outcome, import_cases, python};
@@ -45,7 +48,11 @@ pub fn run_task(args: &[String]) -> Result<Outcome, String> {
         Ok(models) => cases.rewritten("models", &models)?,
         Err(e) => eprintln!("note: {e}; only packages of the repository are judged"),
     }
-    cases.judge()
+    let comparisons = compress::Comparisons::make(&mut cases, &target().join("debug/anemone"))?;
+    let folder = cases.folder.clone();
+    let compared = comparisons.judge(&folder)?;
+    let loaded = cases.judge()?;
+    Ok(if loaded == Outcome::Clean { compared } else { loaded })
 }
 
 struct Cases {
