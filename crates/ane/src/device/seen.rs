@@ -59,6 +59,9 @@ impl Seen {
 /// Most elements of a constant that is part of a signature by value.
 const MOST_ELEMENTS: usize = 16;
 
+/// Longest text that is part of a signature, in bytes.
+const MOST_TEXT: usize = 64;
+
 /// Kind, operands and results of an op: types of what is computed at run time and of large constants, values of small
 /// ones. Ops with the same signature are the same to a planner.
 pub fn signature(site: &Site<'_>) -> String {
@@ -92,7 +95,7 @@ fn operand(site: &Site<'_>, value: ValueId) -> String {
             let numbers: Vec<String> = t.to_f64s().iter().map(ToString::to_string).collect();
             if t.shape().is_empty() { numbers.join(" ") } else { format!("[{}]", numbers.join(" ")) }
         }
-        Some(literal) if literal.as_str().is_some() => {
+        Some(literal) if literal.as_str().is_some_and(|t| t.len() <= MOST_TEXT) => {
             format!("\"{}\"", literal.as_str().unwrap_or_default())
         }
         _ => format!("const {}", short(ty)),

@@ -35,7 +35,7 @@ pub struct Fitted {
 }
 
 /// Most ops that are kept with what was seen of them.
-const MOST_SEEN: usize = 4096;
+const MOST_SEEN: usize = 2048;
 
 /// Makes a device file of a trace.
 ///

@@ -5,6 +5,7 @@ use super::{
 };
 use crate::{Error, ErrorKind};
 use serde_json::{Map, Value};
+use std::collections::HashMap;
 
 type Object = Map<String, Value>;
 
@@ -66,6 +67,9 @@ const COUNTS: &[&str] = &[
     "preferred_operation_counts",
     "totals",
 ];
+
+/// Most plans that are read.
+pub(super) const MAX_PLANS: usize = 4096;
 
 /// Most ops that are read.
 const MAX_OPS: usize = 1 << 20;
@@ -184,8 +188,12 @@ fn walk(value: &Value, around: &Around, found: &mut Found) -> Result<(), Error> 
                 return plan(ops, &here, found);
             }
             object.iter().try_for_each(|(key, value)| {
-                let units = if is_units(key) { key.clone() } else { here.units.clone() };
-                walk(value, &Around { units, ..here.clone() }, found).map_err(|e| e.within(key))
+                let found = if is_units(key) {
+                    walk(value, &Around { units: key.clone(), ..here.clone() }, found)
+                } else {
+                    walk(value, &here, found)
+                };
+                found.map_err(|e| e.within(key))
             })
         }
         Value::Array(items) if items.iter().any(is_op) => {
@@ -224,7 +232,7 @@ fn plan<'v>(
     around: &Around,
     found: &mut Found,
 ) -> Result<(), Error> {
-    let first = found.plans.len();
+    let mut of: HashMap<String, usize> = HashMap::new();
     for (step, value) in ops {
         let Some(object) = value.as_object() else {
             return Err(
@@ -241,15 +249,20 @@ fn plan<'v>(
             continue;
         }
         let function = text(object, FUNCTION).unwrap_or_else(|| around.function.clone());
-        let at = found.plans[first..].iter().position(|p| p.function == function);
-        let at = at.map_or_else(
-            || {
+        let at = match of.get(&function) {
+            Some(&at) => at,
+            None => {
+                if found.plans.len() >= MAX_PLANS {
+                    return Err(
+                        wrong(ErrorKind::TooLarge, format!("more than {MAX_PLANS} plans")).within(&step)
+                    );
+                }
                 let Around { name, units, chip, os, .. } = around.clone();
+                of.insert(function.clone(), found.plans.len());
                 found.plans.push(ComputePlan { name, function, units, chip, os, ops: Vec::new() });
                 found.plans.len() - 1
-            },
-            |i| first + i,
-        );
+            }
+        };
         found.plans[at].ops.push(op);
     }
     Ok(())

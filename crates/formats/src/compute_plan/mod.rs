@@ -208,6 +208,14 @@ mod tests {
     }
 
     #[test]
+    fn plans_beyond_number_are_refused() {
+        let op = |i: usize| format!("{{\"op\": \"relu\", \"preferred\": \"CPU\", \"function\": \"f{i}\"}}");
+        let ops: Vec<String> = (0..=json::MAX_PLANS).map(op).collect();
+        let error = read(format!("[{}]", ops.join(",")).as_bytes()).expect_err("too many");
+        assert_eq!(error.kind(), ErrorKind::TooLarge);
+    }
+
+    #[test]
     fn operator_sets_are_no_part_of_a_kind() {
         assert_eq!(
             ["ios18.conv", "conv", "CoreML7.relu", "a.b", ""].map(bare),

@@ -1,5 +1,6 @@
 //! Plans in lines of text: tables, logs and listings.
 
+use super::json::MAX_PLANS;
 use super::{
     ComputePlan, ComputePlans, FORMAT, Layout, PlannedOp, Processor, bare, is_data, is_nothing, wrong,
 };
@@ -74,6 +75,10 @@ impl Plans {
 
     fn finish(mut self, layout: Layout) -> Result<ComputePlans, Error> {
         self.plans.retain(|p| !p.ops.is_empty());
+        if self.plans.len() > MAX_PLANS {
+            let cause = format!("{} plans, of at most {MAX_PLANS}", self.plans.len());
+            return Err(wrong(ErrorKind::TooLarge, cause));
+        }
         if self.plans.is_empty() {
             return Err(wrong(ErrorKind::Missing, "has a header, but no op"));
         }

@@ -19,6 +19,8 @@ use xml::{Event, Xml};
 
 /// Largest file that is read, in bytes.
 pub const MAX_BYTES: usize = 1 << 28;
+/// Most tables of different names.
+const MAX_TABLES: usize = 1024;
 /// Most values of a row.
 const MAX_CELLS: usize = 256;
 /// Longest text of a value that is kept, in bytes.
@@ -219,6 +221,11 @@ impl<'a> Reader<'a> {
     }
 
     fn schema(&mut self) -> Result<(), Error> {
+        if self.found.tables.len() + self.found.others.len() > MAX_TABLES {
+            return Err(self
+                .xml
+                .wrong(ErrorKind::TooLarge, format!("has more than {MAX_TABLES} different tables")));
+        }
         let name = self.xml.attribute("name").unwrap_or_default();
         let known = SCHEMAS.iter().find(|(n, _)| *n == name).copied();
         let mut table = Table { name, known, columns: Vec::new(), rows: 0 };
@@ -424,5 +431,19 @@ impl Recording {
             *until = (*until).max(end);
         }
         busy.into_iter().map(|(lane, (sum, _))| (lane, sum)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_beyond_number_are_refused() {
+        let node = |i: usize| format!("<node><schema name=\"t{i}\"/></node>");
+        let nodes: String = (0..2 * MAX_TABLES).map(node).collect();
+        let error = read(format!("<trace-query-result>{nodes}</trace-query-result>").as_bytes())
+            .expect_err("too many");
+        assert_eq!(error.kind(), ErrorKind::TooLarge);
     }
 }
