@@ -1,6 +1,6 @@
 //! Simulations of small programs whose answer can be computed by hand from the figures of a device.
 
-use anemone_ane::simulate::{Bound, Class, Coefficients, Load, Timeline, simulate, simulate_with};
+use anemone_ane::simulate::{Bound, Class, Coefficients, Load, Route, Timeline, simulate, simulate_with};
 use anemone_ane::{Device, Plan, Unit, Units, plan};
 use anemone_mil::ops::Fault;
 use anemone_mil::text::plain_interface;
@@ -86,7 +86,7 @@ fn arithmetic_takes_its_share_of_the_peak() {
     // Operands of 4 MiB do not stay in 2 MiB, and are taken in two pieces.
     assert_eq!((t.ops[0].spilled_bytes, t.ops[0].tiles), (2.0 * 4_194_304.0, 2));
     assert!(t.ops[1].fused && t.ops[1].parts.compute == 0.0, "relu is done while the convolution writes");
-    assert_eq!(t.energy.millijoules, Some(5.0 * t.latency.ms));
+    close(t.energy.millijoules.expect("a published power"), 5.0 * t.latency.ms);
 }
 
 #[test]
@@ -145,4 +145,55 @@ fn calls_add_up_and_a_cold_one_comes_first() {
     close(cold.compile.ms, 524_288.0 / (c.compile_mb_s * 1e6) * 1e3);
     close(t.total.ms, 10.0 * t.latency.ms + cold.compile.ms + cold.first_call.ms);
     close(t.per_second.ms, 4.0 * 1e3 / t.latency.ms);
+}
+
+/// A row of `corpus/placement/latencies.jsonl` that is one op or a chain of it.
+struct Published {
+    id: &'static str,
+    chip: &'static str,
+    /// Channels in and out.
+    channels: usize,
+    /// Height and width.
+    extent: usize,
+    layers: usize,
+    /// How the program reached the engine.
+    route: Route,
+}
+
+const fn row(
+    id: &'static str,
+    chip: &'static str,
+    channels: usize,
+    extent: usize,
+    layers: usize,
+) -> Published {
+    Published { id, chip, channels, extent, layers, route: Route::Direct }
+}
+
+const PUBLISHED: [Published; 6] = [
+    row("L0239", "m5-pro", 1024, 1, 1),
+    row("L0241", "m5-pro", 4096, 1, 1),
+    row("L0242", "m5-pro", 6144, 1, 1),
+    Published { route: Route::CoreMl, ..row("L0116", "m5-pro", 512, 64, 128) },
+    row("L0127", "m4", 512, 64, 128),
+    row("L0143", "m3-max", 2560, 1, 1),
+];
+
+#[test]
+fn published_latencies_lie_in_their_intervals() {
+    let text = include_str!("../../../corpus/placement/latencies.jsonl");
+    let records: Vec<serde_json::Value> =
+        text.lines().map(|l| serde_json::from_str(l).expect("JSON")).collect();
+    for Published { id, chip, channels, extent, layers, route } in PUBLISHED {
+        let measured = records.iter().find(|r| r["id"] == id).and_then(|r| r["ms"].as_f64()).expect("a time");
+        let program = program([1, channels, extent, extent], |b, x| {
+            (0..layers).try_fold(x, |x, _| conv(b, x, [channels, channels], false))
+        });
+        let verified = verify(&program, Level::Imported).expect("well formed");
+        let function = verified.function(None).expect("one function");
+        let mut plan = plan(function, &Device::named(chip).expect("known"), Units::CpuAndNe);
+        plan.ops.iter_mut().for_each(|op| op.preferred = Unit::Ane);
+        let found = simulate(function, &plan, &Load { route, ..Load::default() }).latency;
+        assert!(found.low <= measured && measured <= found.high, "{id}: {measured} is not in {found:?}");
+    }
 }

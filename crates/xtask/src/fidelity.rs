@@ -1,9 +1,12 @@
-//! How well the planner gives back what Core ML planned, over the whole recorded set.
+//! How well the planner gives back what Core ML planned, and the simulator what was measured.
 //!
-//! `cargo xtask fidelity [--data DIR] [--cases DIR]`: `DIR` holds `labels.jsonl`, `costs.jsonl` and `cases.tar.zst`;
-//! `--cases` names a folder where the archive is unpacked already.
+//! `cargo xtask fidelity [--data DIR] [--cases DIR] [--plans] [--latencies]`: `DIR` holds `labels.jsonl`, `costs.jsonl`,
+//! `cases.tar.zst` and `latencies.jsonl`; `--cases` names a folder where the archive is unpacked already. `--plans` and
+//! `--latencies` ask for one of the two parts alone.
 
-use crate::unpack;
+use crate::latencies::{self, Latencies};
+use crate::{Outcome, unpack};
+use anemone_ane::simulate::Coefficients;
 use anemone_ane::{Device, Estimate, Plan, Unit, Units, plan};
 use anemone_mil::{Level, verify};
 use anemone_package::Files;
@@ -21,18 +24,35 @@ const CLOSE: f64 = 0.01;
 /// Difference up to which a cost share counts as reproduced; shares are published with four decimals.
 const CLOSE_SHARE: f64 = 0.002;
 
-/// Measures the planner against the recorded plans and prints a table.
+/// Largest median error of simulated latencies, and least rank correlation, that count as agreement.
+const AGREES: (f64, f64) = (0.3, 0.9);
+
+/// Measures planner and simulator against the recorded set and prints a table of each.
 ///
 /// # Errors
 /// When the recorded set is not there or cannot be read; the message says where it was looked for.
-pub fn run(args: &[String]) -> Result<(), String> {
+pub fn run_task(args: &[String]) -> Result<Outcome, String> {
     let option = |name: &str| args.iter().position(|a| a == name).and_then(|i| args.get(i + 1));
+    let has = |name: &str| args.iter().any(|a| a == name);
     let data = PathBuf::from(option("--data").map_or(DATA, String::as_str));
+    if !has("--latencies") {
+        plans(&data, option("--cases").map(PathBuf::from))?;
+    }
+    if has("--plans") {
+        return Ok(Outcome::Clean);
+    }
+    let latencies = Latencies::of(&read_lines(&data.join("latencies.jsonl"))?);
+    let (text, all) = latencies::report(&latencies, Coefficients::known());
+    print!("{text}");
+    Ok(Outcome::of(usize::from(all.median > AGREES.0 || all.rank < AGREES.1)))
+}
+
+fn plans(data: &Path, cases: Option<PathBuf>) -> Result<(), String> {
     let labels = read_lines(&data.join("labels.jsonl"))?;
     let costs = read_lines(&data.join("costs.jsonl"))?;
-    let cases = match option("--cases") {
-        Some(dir) => PathBuf::from(dir),
-        None => unpack::placement(&data)?.join("cases"),
+    let cases = match cases {
+        Some(dir) => dir,
+        None => unpack::placement(data)?.join("cases"),
     };
     let mut report = Report::default();
     for label in &labels {
@@ -43,7 +63,11 @@ pub fn run(args: &[String]) -> Result<(), String> {
     Ok(())
 }
 
-fn read_lines(path: &Path) -> Result<Vec<Value>, String> {
+/// The records of a file with one a line.
+///
+/// # Errors
+/// When it cannot be read, or a line is no JSON.
+pub fn read_lines(path: &Path) -> Result<Vec<Value>, String> {
     let text = fs::read_to_string(path).map_err(|e| {
         format!("cannot read {}: {e}; name the folder of the recorded plans with --data DIR", path.display())
     })?;

@@ -1,6 +1,7 @@
 //! The rates of the planner's estimates, from the published estimates.
 //!
-//! `cargo xtask fit [--check]` reads `corpus/placement/costs.jsonl` and writes `rates-h16g.toml` beside it. A rate is
+//! `cargo xtask fit [--check]` reads `corpus/placement/costs.jsonl` and writes `rates-h16g.toml` beside it; then it fits
+//! the simulator's numbers ([`crate::fit_simulator`]). A rate is
 //! what an op's formula counts over the published time: the formula with a rate of 1 gives the count. Where the rates
 //! of a family fall apart by size, each group is a band, and the threshold lies between its neighbours.
 
@@ -20,24 +21,34 @@ const APART: f64 = 0.02;
 /// A published time that is longer than its bytes explain by more than this is bound by arithmetic.
 const BOUND: f64 = 1e-3;
 
-/// Writes the fitted rates, or with `--check` compares them with what is there.
+/// Writes the fitted rates and numbers, or with `--check` compares them with what is there.
 ///
 /// # Errors
-/// When the published estimates cannot be read or the rates cannot be written.
+/// When the published figures cannot be read or the fitted ones cannot be written.
 pub fn run_task(args: &[String]) -> Result<Outcome, String> {
     let folder = repository().join("corpus/placement");
-    let path = folder.join("rates-h16g.toml");
     let read =
         |p: &std::path::Path| fs::read_to_string(p).map_err(|e| format!("cannot read {}: {e}", p.display()));
-    let text = fit(&read(&folder.join("costs.jsonl"))?)?;
-    if args.iter().any(|a| a == "--check") {
-        let same = read(&path)? == text;
-        println!("{} {}", path.display(), if same { "is as fitted" } else { "differs from what is fitted" });
-        return Ok(Outcome::of(usize::from(!same)));
+    let rates = fit(&read(&folder.join("costs.jsonl"))?)?;
+    let latencies = crate::fidelity::read_lines(&folder.join("latencies.jsonl"))?;
+    let numbers = crate::fit_simulator::fitted(&latencies, &read(&folder.join("simulate-carried.toml"))?)?;
+    let mut differ = 0;
+    for (name, text) in [("rates-h16g.toml", rates), ("simulate-fitted.toml", numbers)] {
+        let path = folder.join(name);
+        if args.iter().any(|a| a == "--check") {
+            let same = read(&path)? == text;
+            println!(
+                "{} {}",
+                path.display(),
+                if same { "is as fitted" } else { "differs from what is fitted" }
+            );
+            differ += usize::from(!same);
+        } else {
+            print!("{text}");
+            fs::write(&path, text).map_err(|e| format!("cannot write {}: {e}", path.display()))?;
+        }
     }
-    print!("{text}");
-    fs::write(&path, text).map_err(|e| format!("cannot write {}: {e}", path.display()))?;
-    Ok(Outcome::Clean)
+    Ok(Outcome::of(differ))
 }
 
 /// One published estimate of one family.

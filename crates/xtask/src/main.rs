@@ -5,8 +5,10 @@ mod ci;
 mod conformance;
 mod fidelity;
 mod fit;
+mod fit_simulator;
 mod fuzz;
 mod import_cases;
+mod latencies;
 mod onnx_backend;
 mod oracle;
 mod peers;
@@ -51,10 +53,18 @@ const TASKS: &[(&str, &str, &str, Task)] = &[
         "check what coremltools wrote, replay every recorded case, renew docs/status.md",
         conformance::run_task,
     ),
-    ("fidelity", "", "compare the planner with what Core ML planned on a device", |args| {
-        fidelity::run(args).map(|()| Outcome::Clean)
-    }),
-    ("fit", "[--check]", "fit the planner's rates to the published estimates", fit::run_task),
+    (
+        "fidelity",
+        "[--data DIR] [--plans] [--latencies]",
+        "compare the planner and the simulator with what was measured on devices",
+        fidelity::run_task,
+    ),
+    (
+        "fit",
+        "[--check]",
+        "fit the planner's rates and the simulator's numbers to published figures",
+        fit::run_task,
+    ),
     (
         "onnx-backend",
         "[--only TEXT] [--write] [--models DIR]",

@@ -30,6 +30,8 @@ const SHOWN: usize = 3;
 const WORTH: f64 = 0.01;
 /// Runs of ops off the engine that are tried on it, the slowest first.
 const TRIED: usize = 8;
+/// Pieces that a tensor is cut into; what is left of a larger one stays whole.
+const MOST_PIECES: f64 = 1024.0;
 /// Items that are tried together in one call.
 const TOGETHER: usize = 8;
 
@@ -137,9 +139,8 @@ fn activations(case: &Case<'_>) -> Vec<Change> {
         }
         let wanted = [Class::Matmul, Class::Reduction, Class::Elementwise];
         for demand in demands.ops.iter_mut().filter(|d| wanted.contains(&d.class)) {
-            let pieces = |b: &mut f64| *b = b.min(on_chip) + (*b - on_chip).max(0.0) / on_chip * 1e-6;
-            demand.reads.iter_mut().for_each(pieces);
-            demand.writes.iter_mut().for_each(pieces);
+            demand.reads = pieces(&demand.reads, on_chip);
+            demand.writes = pieces(&demand.writes, on_chip);
         }
     });
     let convolutions = with(case, |demands| {
@@ -165,6 +166,17 @@ fn activations(case: &Case<'_>) -> Vec<Change> {
         found.push(change("split-attention", what, attention, "more ops, a longer compilation"));
     }
     found
+}
+
+/// Tensors cut so that each piece stays on the engine.
+fn pieces(tensors: &[f64], on_chip: f64) -> Vec<f64> {
+    let cut = |&bytes: &f64| {
+        let whole = (bytes / on_chip).floor().min(MOST_PIECES);
+        let mut all = vec![on_chip; super::whole(whole)];
+        all.push(bytes - whole * on_chip);
+        all
+    };
+    tensors.iter().flat_map(cut).collect()
 }
 
 /// Runs of ops that are moved to the unit around them.

@@ -22,6 +22,7 @@ mod report;
 mod run;
 mod serve;
 mod show;
+mod simulate;
 mod size;
 mod terminal;
 mod trace;

@@ -49,7 +49,7 @@ pub static ROOMS: &[Room] = &[
     on(2, "package", "programs to the Core ML containers and back", &["formats", "mil"]),
     on(2, "import", "source models to programs", &["formats", "mil"]),
     on(2, "passes", "rewrites, passes and pipelines", &["mil"]),
-    on(2, "ane", "devices, facts with evidence, eligibility, cost, the segmenter", &["mil"]),
+    on(2, "ane", "devices, facts with evidence, eligibility, cost, the segmenter, the simulator", &["mil"]),
     on(
         2,
         "exec",
