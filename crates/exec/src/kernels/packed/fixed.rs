@@ -280,11 +280,11 @@ mod x86 {
         }
     }
 
-    /// 4-bit codes and their entries, beside them scales of which a block has `per_block`.
+    /// 4-bit codes and their entries, when `SHORT` beside them scales of which a block has `per_block`.
     #[derive(Clone, Copy)]
-    struct Nibbles512<'a, const VNNI: bool> {
+    struct Nibbles512<'a, const VNNI: bool, const SHORT: bool> {
         table: __m512i,
-        scales: Option<&'a [f32]>,
+        scales: &'a [f32],
         per_block: usize,
     }
 
@@ -318,7 +318,7 @@ mod x86 {
         unsafe { _mm_prefetch::<_MM_HINT_T0>(p.wrapping_add(AHEAD).cast()) }
     }
 
-    impl<const VNNI: bool> Blocks for Nibbles512<'_, VNNI> {
+    impl<const VNNI: bool, const SHORT: bool> Blocks for Nibbles512<'_, VNNI, SHORT> {
         #[inline(always)]
         unsafe fn sums(
             kinds: [Self; STREAMS],
@@ -350,14 +350,13 @@ mod x86 {
                         let sum = multiply_add::<VNNI>(sum, look_up(_mm512_srli_epi16::<4>(codes)), x1);
                         let sum = multiply_add::<VNNI>(sum, look_up(_mm512_srli_epi16::<8>(codes)), x2);
                         let sum = multiply_add::<VNNI>(sum, look_up(_mm512_srli_epi16::<12>(codes)), x3);
-                        let factor = match kind.scales {
-                            None => unit,
-                            Some(scales) => {
-                                let at = (first + b) * kind.per_block;
-                                let mask = (1u32 << kind.per_block.min(scales.len() - at)) - 1;
-                                let some = _mm512_maskz_loadu_ps(mask as u16, scales.as_ptr().add(at));
-                                _mm512_mul_ps(unit, _mm512_permutexvar_ps(spread, some))
-                            }
+                        let factor = if SHORT {
+                            let at = (first + b) * kind.per_block;
+                            let mask = (1u32 << kind.per_block.min(kind.scales.len() - at)) - 1;
+                            let some = _mm512_maskz_loadu_ps(mask as u16, kind.scales.as_ptr().add(at));
+                            _mm512_mul_ps(unit, _mm512_permutexvar_ps(spread, some))
+                        } else {
+                            unit
                         };
                         *total = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum), factor, *total);
                     }
@@ -415,19 +414,25 @@ mod x86 {
         out: &mut [f32],
     ) {
         let per_block = BLOCK / w.segment().min(BLOCK);
+        // SAFETY: 32 low bytes and 32 high ones; the callers have the features.
+        let words = |planes: &[u8]| unsafe {
+            let plane = |i: usize| _mm256_loadu_si256(planes[i..i + 32].as_ptr().cast());
+            let high = _mm512_slli_epi16::<8>(_mm512_cvtepu8_epi16(plane(32)));
+            _mm512_or_si512(_mm512_cvtepu8_epi16(plane(0)), high)
+        };
         match w.code {
             Code::Int { bits: 8, signed: true } => {
                 each_row(w, x, rows, out, |_, _| Bytes512::<VNNI, true>);
             }
             Code::Int { bits: 8, .. } => each_row(w, x, rows, out, |_, _| Bytes512::<VNNI, false>),
-            _ => each_row(w, x, rows, out, |table, scales| {
-                // SAFETY: 32 low bytes and 32 high ones; the callers have the features.
-                let table = unsafe {
-                    let plane = |i: usize| _mm256_loadu_si256(table[i..i + 32].as_ptr().cast());
-                    let high = _mm512_slli_epi16::<8>(_mm512_cvtepu8_epi16(plane(32)));
-                    _mm512_or_si512(_mm512_cvtepu8_epi16(plane(0)), high)
-                };
-                Nibbles512::<VNNI> { table, scales, per_block }
+            _ if w.scales.is_some() && w.segment() < BLOCK => each_row(w, x, rows, out, |planes, scales| {
+                let (table, scales) = (words(planes), scales.unwrap_or_default());
+                Nibbles512::<VNNI, true> { table, scales, per_block }
+            }),
+            _ => each_row(w, x, rows, out, |planes, _| Nibbles512::<VNNI, false> {
+                table: words(planes),
+                scales: &[],
+                per_block,
             }),
         }
     }
