@@ -44,6 +44,11 @@ const GLOBALS_ALLOWED: &[Allowed] = &[
         "static KNOWN: LazyLock<",
         "the device files, read once and never changed",
     ),
+    (
+        "crates/ane/src/simulate/coefficients.rs",
+        "static KNOWN: LazyLock<",
+        "the numbers of the simulator, read once and never changed",
+    ),
     ("crates/ane/src/fact.rs", "static FACTS: LazyLock<", "the table of facts, read once and never changed"),
     ("crates/ane/src/fact.rs", "static BY_NAME: LazyLock<", "an index of that table"),
     (
