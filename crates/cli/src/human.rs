@@ -39,6 +39,11 @@ pub(crate) fn percent(share: f64) -> String {
     if share > 0.0 && share < 1.0 { format!("{share:.1} %") } else { format!("{share:.0} %") }
 }
 
+/// `81.3`: how many of something a second.
+pub(crate) fn rate(v: f64) -> String {
+    if v >= 100.0 { format!("{v:.0}") } else { format!("{v:.1}") }
+}
+
 /// A number with four significant digits.
 pub(crate) fn number(v: f64) -> String {
     if v == 0.0 || (1e-3..1e6).contains(&v.abs()) {

@@ -109,8 +109,10 @@ pub struct Demand {
     pub kernel_rows: f64,
     /// Rows of a convolution's input; 1 for everything else.
     pub input_rows: f64,
-    /// True when it does its work while its producer writes, so that it costs nothing by itself.
+    /// True when it does its work while its producer writes, so that it costs nothing by itself on the same unit.
     pub fused: bool,
+    /// Position of that producer, where it is an op of the body.
+    pub producer: Option<usize>,
     /// True when its activations and weights are 8-bit numbers.
     pub eight_bits: bool,
 }
@@ -157,6 +159,7 @@ impl Demands {
         let at: HashMap<OpId, usize> = planned.iter().enumerate().map(|(i, &id)| (id, i)).collect();
         for (index, &id) in planned.iter().enumerate() {
             ops[index].fused = is_fused(function, id, ops[index].class, &at, &uses);
+            ops[index].producer = producer(function, id, &at);
             for (bytes, &result) in ops[index].writes.iter_mut().zip(&function.op(id).outputs) {
                 if leaves_as_8_bits(function, result, &uses, 0) {
                     *bytes /= 2.0;
@@ -224,6 +227,7 @@ fn demand(function: &Function, id: OpId) -> Demand {
         kernel_rows,
         input_rows,
         fused: false,
+        producer: None,
         eight_bits,
     }
 }
@@ -290,6 +294,12 @@ fn activation_bytes(function: &Function, value: ValueId, ty: &TensorType) -> f64
 fn is_eight_bits(function: &Function, value: ValueId) -> bool {
     function.producer(value).is_some_and(|id| function.op(id).is("dequantize"))
         || function.value(value).ty.tensor().is_some_and(|t| matches!(t.dtype, DType::I8 | DType::U8))
+}
+
+/// Position of the op that makes the first activation of an op.
+fn producer(function: &Function, id: OpId, at: &HashMap<OpId, usize>) -> Option<usize> {
+    let input = function.op(id).operands().find(|&v| !is_constant(function, v))?;
+    at.get(&function.producer(input)?).copied()
 }
 
 /// True for ops that work on what their producer is about to write, element by element.

@@ -269,12 +269,17 @@ impl Case<'_> {
     }
 }
 
+/// True when the op's producer, on the same unit, does its work.
+fn is_fused(demand: &Demand, index: usize, units: &[Unit]) -> bool {
+    demand.fused && demand.producer.is_none_or(|p| units.get(p) == units.get(index))
+}
+
 /// The parts of every op's time, with starting units and handing over.
 fn run(demands: &Demands, units: &[Unit], machine: &Machine, c: &Coefficients) -> Vec<Parts> {
     let on = |i: usize| units.get(i).copied().unwrap_or(Unit::Cpu);
     let mut parts: Vec<Parts> = Vec::with_capacity(demands.ops.len());
     for (i, demand) in demands.ops.iter().enumerate() {
-        let mut part = price::price(demand, on(i), machine, c);
+        let mut part = price::price(demand, on(i), is_fused(demand, i, units), machine, c);
         if i == 0 || on(i - 1) != on(i) {
             part.dispatch += match on(i) {
                 Unit::Ane => machine.dispatch_ms,
@@ -346,6 +351,7 @@ fn op_times(case: &Case<'_>, plan: &Plan, run: &[Parts], spread: (f64, f64)) -> 
     let mut ops = Vec::with_capacity(run.len());
     for (index, ((parts, demand), planned)) in run.iter().zip(&case.demands.ops).zip(&plan.ops).enumerate() {
         let on_ane = case.units[index] == Unit::Ane;
+        let fused = is_fused(demand, index, &case.units);
         let tiles = if on_ane { price::tiles(demand, &case.machine) } else { 1.0 };
         ops.push(OpTime {
             id: demand.id,
@@ -361,9 +367,9 @@ fn op_times(case: &Case<'_>, plan: &Plan, run: &[Parts], spread: (f64, f64)) -> 
             flops: demand.flops,
             weight_bytes: demand.stored_weights(),
             activation_bytes: demand.reads.iter().chain(&demand.writes).sum(),
-            spilled_bytes: if on_ane && !demand.fused { price::spilled(demand, &case.machine) } else { 0.0 },
+            spilled_bytes: if on_ane && !fused { price::spilled(demand, &case.machine) } else { 0.0 },
             tiles: whole(tiles),
-            fused: demand.fused,
+            fused,
         });
         at += parts.total();
     }

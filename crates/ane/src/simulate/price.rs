@@ -78,9 +78,10 @@ impl Bound {
     }
 }
 
-/// What an op costs by itself: without starting it and without handing tensors over.
-pub(super) fn price(d: &Demand, unit: Unit, m: &Machine, c: &Coefficients) -> Parts {
-    if d.fused || d.class == Class::View {
+/// What an op costs by itself: without starting it and without handing tensors over; `fused` when its producer does its
+/// work.
+pub(super) fn price(d: &Demand, unit: Unit, fused: bool, m: &Machine, c: &Coefficients) -> Parts {
+    if fused || d.class == Class::View {
         return Parts::default();
     }
     match unit {

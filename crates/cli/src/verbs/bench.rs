@@ -77,7 +77,7 @@ fn figures(b: &Bench) -> String {
     let [p50, p95, p99, min, max] = times;
     let mut rows = vec![
         ("latency", format!("p50 {p50}, p95 {p95}, p99 {p99}, min {min}, max {max}")),
-        ("throughput", format!("{} predictions a second over {}", rate(l.per_second()), l.count())),
+        ("throughput", format!("{} predictions a second over {}", human::rate(l.per_second()), l.count())),
         (
             "startup",
             format!(
@@ -103,11 +103,6 @@ fn figures(b: &Bench) -> String {
     let flops = format!("{} FLOP, {} moved", human::count(work.0 as u64), human::bytes(work.1 as u64));
     rows.push(("work", format!("{flops}, {}FLOP/s", per_second(b.flops_per_second()))));
     rows.into_iter().map(|(name, text)| format!("  {name:<11} {text}\n")).collect()
-}
-
-/// `81.3`
-fn rate(v: f64) -> String {
-    if v >= 100.0 { format!("{v:.0}") } else { format!("{v:.1}") }
 }
 
 /// `12.3 G`
@@ -218,7 +213,7 @@ fn comparison(measured: &[Bench]) -> String {
             human::milliseconds(l.percentile(50.0)),
             human::milliseconds(l.percentile(95.0)),
             human::milliseconds(l.percentile(0.0)),
-            rate(l.per_second()),
+            human::rate(l.per_second()),
             human::milliseconds(startup),
             b.memory.peak.map_or("unknown".to_owned(), human::bytes),
             times,

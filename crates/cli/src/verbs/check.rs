@@ -97,7 +97,8 @@ fn list() -> String {
         ]);
     }
     table.render()
-        + "  `anemone explain RULE` shows the page of one; `anemone fix` applies fixes, rounding ones with --rounding\n"
+        + "  `anemone explain RULE` shows the page of one\n"
+        + "  `anemone fix` applies fixes, those that round with --rounding\n"
 }
 
 fn text(checked: &[(PathBuf, Checked)], notes: bool) -> String {

@@ -76,7 +76,7 @@ fn summary(t: &Timeline) -> String {
         out += &format!("  {} calls: {}\n", t.load.iterations, interval(&t.total));
     }
     let items = if t.load.batch > 1 { format!(", {} in a call", t.load.batch) } else { String::new() };
-    out += &format!("  throughput: {} items/s{items}\n", human::number(t.per_second.ms));
+    out += &format!("  throughput: {} items/s{items}\n", human::rate(t.per_second.ms));
     out + &match t.energy.millijoules {
         Some(mj) if t.energy.known_share > 0.999 => format!("  energy: {mj:.2} mJ a call\n"),
         Some(mj) => {
