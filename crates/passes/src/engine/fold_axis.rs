@@ -8,36 +8,9 @@
 //! such ops cancel; those that are left stand at the edge.
 
 use super::Limits;
+use super::elementwise::{BINARY, UNARY};
 use super::pieces::reshape;
 use crate::{Miss, OpRef, Patch, Ref};
-
-const UNARY: [&str; 24] = [
-    "abs",
-    "clip",
-    "cos",
-    "elu",
-    "erf",
-    "exp",
-    "exp2",
-    "gelu",
-    "inverse",
-    "leaky_relu",
-    "linear_activation",
-    "log",
-    "relu",
-    "relu6",
-    "rsqrt",
-    "scaled_tanh",
-    "sigmoid",
-    "sigmoid_hard",
-    "sign",
-    "silu",
-    "sin",
-    "sqrt",
-    "square",
-    "tanh",
-];
-const BINARY: [&str; 7] = ["add", "maximum", "minimum", "mul", "pow", "real_div", "sub"];
 
 /// The rewrite; looks at ops that work element by element.
 ///

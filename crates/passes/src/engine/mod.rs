@@ -6,6 +6,7 @@
 mod attention;
 mod blocks;
 pub mod bound_masks;
+mod elementwise;
 pub mod fill_dilations;
 mod filters;
 pub mod fix_shapes;

@@ -9,48 +9,11 @@
 //! So the squeeze after one convolution meets the `expand_dims` before the next, and both are gone.
 
 use super::Limits;
+use super::elementwise::{BINARY, UNARY};
 use super::filters::ints;
 use crate::{Miss, NewOp, OpRef, Patch, Ref};
 use anemone_mil::ops::Reduction;
 use anemone_mil::{Const, Literal, Tensor, ValueId, Weight};
-
-/// Ops that look at one element of `x` at a time.
-const UNARY: [&str; 31] = [
-    "abs",
-    "cast",
-    "ceil",
-    "clamped_relu",
-    "clip",
-    "cos",
-    "elu",
-    "erf",
-    "exp",
-    "exp2",
-    "floor",
-    "gelu",
-    "identity",
-    "inverse",
-    "leaky_relu",
-    "linear_activation",
-    "log",
-    "relu",
-    "relu6",
-    "round",
-    "rsqrt",
-    "scaled_tanh",
-    "sigmoid",
-    "sigmoid_hard",
-    "sign",
-    "silu",
-    "sin",
-    "softplus",
-    "sqrt",
-    "square",
-    "tanh",
-];
-
-/// Ops that look at one element of `x` and one of `y` at a time.
-const BINARY: [&str; 7] = ["add", "maximum", "minimum", "mul", "pow", "real_div", "sub"];
 
 /// Ops with axes that keep the rank.
 const ALONG: [&str; 9] = [
