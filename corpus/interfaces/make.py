@@ -8,6 +8,7 @@ expected[.N].safetensors. A case without expectations is one that must be refuse
 import json
 import pathlib
 import shutil
+import tempfile
 
 import coremltools as ct
 import numpy as np
@@ -331,9 +332,268 @@ def loops():
     case("loop", convert(prog), [({"n": np.array([k], np.float32)}, {"total": np.array([k * (k - 1) / 2])}) for k in (5, 0)])
 
 
+def within(prefix, pipe):
+    """A pipeline as a stage of another one: its models, with weight files of names that are its own."""
+    spec = pipe.get_spec()
+
+    def rename(models):
+        for model in models:
+            kind = model.WhichOneof("Type")
+            if kind == "pipeline":
+                rename(model.pipeline.models)
+            if kind in ("pipelineClassifier", "pipelineRegressor"):
+                rename(getattr(model, kind).pipeline.models)
+            if kind == "mlProgram":
+                for function in model.mlProgram.functions.values():
+                    for block in function.block_specializations.values():
+                        for op in block.operations:
+                            for value in [*op.attributes.values()]:
+                                if value.WhichOneof("value") == "blobFileValue":
+                                    folder, file = value.blobFileValue.fileName.rsplit("/", 1)
+                                    value.blobFileValue.fileName = f"{folder}/{prefix}{file}"
+
+    rename([spec])
+    files = {prefix + f.name: f.read_bytes() for f in pathlib.Path(pipe.weights_dir).iterdir()}
+    return spec, files
+
+
+def piped(inputs, outputs, stages, kind="pipeline", names=()):
+    """A pipeline of specifications with their weight files, as one with its weight files."""
+    spec, files = Model_pb2.Model(), {}
+    spec.specificationVersion = max(s.specificationVersion for s, _ in stages)
+    spec.description.input.extend(inputs)
+    spec.description.output.extend(outputs)
+    pipeline = spec.pipeline if kind == "pipeline" else getattr(spec, kind).pipeline
+    pipeline.names.extend(names)
+    for stage, weights in stages:
+        pipeline.models.add().CopyFrom(stage)
+        files |= weights
+    return spec, files
+
+
+def assembled(spec, files):
+    folder = pathlib.Path(tempfile.mkdtemp())
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+    return ct.models.MLModel(spec, weights_dir=str(folder), skip_model_load=True)
+
+
+def nested():
+    x = normal(1, 8)
+    first, second = linear("features", "hidden", W1, B1, relu=True), linear("hidden", "scores", W2, B2)
+    third = linear("scores", "hidden", W2.T[:8].copy(), B1[:8])
+    inner = ct.utils.make_pipeline(first, second)
+    h = np.maximum(x @ W1.T + B1, 0)
+    y = h @ W2.T + B2
+
+    # Two inner pipelines have a feature `hidden` each: neither sees the other's.
+    again = ct.utils.make_pipeline(third, linear("hidden", "out", W1[:3], B1[:3]))
+    a, b = within("a-", inner), within("b-", again)
+    hidden = y @ W2[:, :8] + B1[:8]
+    out = hidden @ W1[:3].T + B1[:3]
+    d = lambda pair: pair[0].description
+    model = assembled(*piped(d(a).input, [*d(b).output, *d(a).output], [a, b], names=["body", "head"]))
+    case("nested-two", model, [({"features": x}, {"out": out, "scores": y})])
+
+    # A classifier in a pipelineClassifier in a pipelineClassifier, with an optional input on the way.
+    @program([mb.TensorSpec(shape=(1, 8)), mb.TensorSpec(shape=(1, 8))])
+    def shift(raw, bias):
+        return mb.add(x=raw, y=bias, name="features")
+
+    inputs = [ct.TensorType(name="raw", shape=(1, 8)), ct.TensorType(name="bias", shape=(1, 8), default_value=np.full((1, 8), 0.5, np.float32))]
+    shifted = convert(shift, inputs=inputs)
+    wrapped_model = wrapped("pipelineClassifier", first, classifying(W2, B2, LABELS))
+    c = within("c-", wrapped_model)
+    shifting = (shifted.get_spec(), {})
+    two = piped(d(shifting).input, d(c).output, [shifting, c], "pipelineClassifier")
+    for field in ("predictedFeatureName", "predictedProbabilitiesName"):
+        setattr(two[0].description, field, getattr(d(c), field))
+    three = piped(d(two).input, d(two).output, [two], "pipelineClassifier")
+    for field in ("predictedFeatureName", "predictedProbabilitiesName"):
+        setattr(three[0].description, field, getattr(d(c), field))
+    p = softmax(np.maximum((x + 0.5) @ W1.T + B1, 0) @ W2.T + B2)[0]
+    case(
+        "nested-classifier",
+        assembled(*three),
+        [({"raw": x}, {})],
+        labels={d(c).predictedFeatureName: LABELS[int(p.argmax())]},
+        dicts={d(c).predictedProbabilitiesName: [[label, float(v)] for label, v in zip(LABELS, p)]},
+    )
+
+    # A classifier's label is text, which no ML program takes.
+    @program([mb.TensorSpec(shape=(1, 5))])
+    def after(label):
+        return mb.relu(x=label, name="out")
+
+    classes = classifying(W2, B2, LABELS)
+    label = classes.get_spec().description.predictedFeatureName
+    spec = convert(after).get_spec()
+    ct.utils.rename_feature(spec, "label", label)
+    one = within("", ct.utils.make_pipeline(first, classes))
+    last = (spec, {})
+    refused = ["stage 1", f"`{label}`", "text", "tensors"]
+    case("nested-label", assembled(*piped(d(one).input, d(last).output, [one, last])), [({"features": x}, {})], refused=refused)
+
+    # The default function of a program of several is the one that runs.
+    twofold(x, first, h)
+
+    deep = within("", inner)
+    for _ in range(16):
+        deep = piped(d(deep).input, d(deep).output, [deep])
+    case("nested-deep", assembled(*deep), [({"features": x}, {})], refused=["16 deep"])
+
+
+def twofold(x, first, h):
+    """A pipeline whose second stage has two functions."""
+    with tempfile.TemporaryDirectory() as folder:
+        functions = ct.utils.MultiFunctionDescriptor()
+        for name, rows in (("low", slice(0, 2)), ("high", slice(2, 4))):
+            linear("hidden", "scores", W2[rows], B2[rows]).save(f"{folder}/{name}.mlpackage")
+            functions.add_function(f"{folder}/{name}.mlpackage", "main", name)
+        functions.default_function_name = "high"
+        ct.utils.save_multifunction(functions, f"{folder}/both.mlpackage")
+        both = ct.models.MLModel(f"{folder}/both.mlpackage", skip_model_load=True)
+        weights = pathlib.Path(both.weights_dir) / "weight.bin"
+        files = {"1-weight.bin": weights.read_bytes()}
+    second = both.get_spec()
+    for function in second.mlProgram.functions.values():
+        for block in function.block_specializations.values():
+            for op in block.operations:
+                for value in op.attributes.values():
+                    if value.WhichOneof("value") == "blobFileValue":
+                        value.blobFileValue.fileName = "@model_path/weights/1-weight.bin"
+    one = first.get_spec()
+    plain = {"weight.bin": (pathlib.Path(first.weights_dir) / "weight.bin").read_bytes()}
+    scores = second.description.functions[1].output
+    model = assembled(*piped(one.description.input, scores, [(one, plain), (second, files)]))
+    case("nested-functions", model, [({"features": x}, {"scores": h @ W2[2:4].T + B2[2:4]})])
+
+
+def suppressed(confidence, coordinates, iou, least, per_class):
+    """Rows that stay, the most confident first; the procedure of NonMaximumSuppression.proto in whole matrices."""
+    confidence, coordinates = confidence.astype(np.float64), coordinates.astype(np.float64)
+    best, score = confidence.argmax(1), confidence.max(1)
+    low, high = coordinates[:, :2] - coordinates[:, 2:] / 2, coordinates[:, :2] + coordinates[:, 2:] / 2
+    shared = np.minimum(high[:, None], high[None]) - np.maximum(low[:, None], low[None])
+    shared = shared.clip(0).prod(2)
+    area = coordinates[:, 2] * coordinates[:, 3]
+    close = shared / (area[:, None] + area[None] - shared) > iou
+    if per_class:
+        close &= best[:, None] == best[None]
+    left = score >= least
+    rows = []
+    while left.any():
+        top = int(np.where(left, score, -1).argmax())
+        rows.append(top)
+        left &= ~close[top]
+        left[top] = False
+    return rows
+
+
+def detector(boxes, classes, per_class=True, labels=None, described=True, rows=None, dtype=None):
+    """An object detector as exporters write it: a program that gives scores and boxes, and suppression after it."""
+
+    @program([mb.TensorSpec(shape=(boxes, classes + 4))])
+    def prog(raw):
+        return (
+            mb.slice_by_index(x=raw, begin=[0, 0], end=[boxes, classes], name="raw_confidence"),
+            mb.slice_by_index(x=raw, begin=[0, classes], end=[boxes, classes + 4], name="raw_coordinates"),
+        )
+
+    body = convert(prog)
+    nms = Model_pb2.Model()
+    nms.specificationVersion = 7
+    for i, (given, made, extent) in enumerate(zip(("raw_confidence", "raw_coordinates"), ("confidence", "coordinates"), (classes, 4))):
+        source = next(o for o in body.get_spec().description.output if o.name == given)
+        nms.description.input.add().CopyFrom(source)
+        nms.description.output.add().CopyFrom(source)
+        out = nms.description.output[i]
+        out.name = made
+        array = out.type.multiArrayType
+        del array.shape[:]
+        if rows is None:
+            for low, high in ((0, -1), (extent, extent)):
+                size = array.shapeRange.sizeRanges.add()
+                size.lowerBound, size.upperBound = low, high
+        elif isinstance(rows, int):
+            array.shape.extend((rows, extent))
+        else:
+            for low, high in (rows, (extent, extent)):
+                size = array.shapeRange.sizeRanges.add()
+                size.lowerBound, size.upperBound = low, high
+    settings = nms.nonMaximumSuppression
+    settings.confidenceInputFeatureName, settings.coordinatesInputFeatureName = "raw_confidence", "raw_coordinates"
+    settings.confidenceOutputFeatureName, settings.coordinatesOutputFeatureName = "confidence", "coordinates"
+    settings.iouThresholdInputFeatureName = "iouThreshold"
+    settings.confidenceThresholdInputFeatureName = "confidenceThreshold"
+    settings.iouThreshold, settings.confidenceThreshold = 0.45, 0.25
+    settings.pickTop.perClass = per_class
+    if labels and isinstance(labels[0], str):
+        settings.stringClassLabels.vector.extend(labels)
+    elif labels:
+        settings.int64ClassLabels.vector.extend(labels)
+    thresholds = []
+    for name in ("iouThreshold", "confidenceThreshold"):
+        threshold = Model_pb2.FeatureDescription(name=name)
+        threshold.type.doubleType.SetInParent()
+        threshold.type.isOptional = described
+        thresholds.append(threshold)
+    if described:
+        nms.description.input.extend(thresholds)
+    program_spec = body.get_spec()
+    return assembled(
+        *piped([*program_spec.description.input, *thresholds], nms.description.output, [(program_spec, {}), (nms, {})])
+    )
+
+
+def detectors():
+    rng = np.random.default_rng(11)
+
+    def scene(boxes, classes, objects):
+        """Boxes around a few places, all confidences distinct and no overlap near a threshold."""
+        middles, sizes = rng.uniform(0.2, 0.8, (objects, 2)), rng.uniform(0.1, 0.3, (objects, 2))
+        which = rng.integers(0, objects, boxes)
+        places = np.concatenate([middles[which], sizes[which]], 1) * rng.uniform(0.85, 1.15, (boxes, 4))
+        scores = rng.uniform(0, 0.15, (boxes, classes))
+        scores[np.arange(boxes), rng.integers(0, classes, boxes)] = rng.permutation(np.linspace(0.02, 0.99, boxes))
+        return np.concatenate([scores, places], 1).astype(np.float32)
+
+    def step(raw, classes, iou=0.45, least=0.25, per_class=True, rows=None, **thresholds):
+        confidence, coordinates = raw[:, :classes], raw[:, classes:]
+        kept = suppressed(confidence, coordinates, iou, least, per_class)
+        made = {"confidence": confidence[kept], "coordinates": coordinates[kept]}
+        if rows:
+            low, high = (rows, rows) if isinstance(rows, int) else rows
+            count = max(min(len(kept), high), low)
+            made = {k: np.concatenate([v, np.zeros((low, v.shape[1]), np.float32)])[:count] for k, v in made.items()}
+        given = {k: np.array([v]) for k, v in thresholds.items()}
+        return {"raw": raw, **given}, made
+
+    raw = scene(60, 3, 6)
+    both = {"iouThreshold": 0.8, "confidenceThreshold": 0.6}
+    steps = [
+        step(raw, 3),
+        step(raw, 3, iou=0.8, least=0.6, **both),
+        step(raw, 3, iou=0.0, iouThreshold=0.0),
+        step(raw, 3, iou=1.0, least=0.0, iouThreshold=1.0, confidenceThreshold=0.0),
+        step(raw, 3, least=2.0, confidenceThreshold=2.0),
+    ]
+    case("detector", detector(60, 3, labels=["ant", "bee", "cat"]), steps, atol=0.0, rtol=0.0)
+    # Thresholds that only the pipeline describes, and as inputs that must be given, as some exporters have it.
+    steps = [step(raw, 3, per_class=False), step(raw, 3, per_class=False, least=0.6, confidenceThreshold=0.6)]
+    case("detector-any-class", detector(60, 3, per_class=False, labels=[7, 8, 9], described=False), steps, atol=0.0, rtol=0.0)
+    low = scene(12, 2, 2)
+    steps = [step(low, 2, rows=8), step(low, 2, rows=8, least=0.95, confidenceThreshold=0.95), step(low, 2, iou=1.0, least=0.0, rows=8, iouThreshold=1.0, confidenceThreshold=0.0)]
+    case("detector-fixed", detector(12, 2, rows=8), steps, atol=0.0, rtol=0.0)
+    steps = [step(low, 2, rows=(3, 5)), step(low, 2, rows=(3, 5), least=0.95, confidenceThreshold=0.95), step(low, 2, iou=1.0, least=0.0, rows=(3, 5), iouThreshold=1.0, confidenceThreshold=0.0)]
+    case("detector-range", detector(12, 2, rows=(3, 5)), steps, atol=0.0, rtol=0.0)
+
+
 if __name__ == "__main__":
     pipelines()
     pictures()
     shapes()
     optional()
     loops()
+    nested()
+    detectors()

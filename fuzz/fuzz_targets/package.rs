@@ -16,6 +16,7 @@ fuzz_target!(|data: &[u8]| anemone_fuzz::within_limit(data, |data| {
         files.insert(format!("{DATA}/{name}"), bytes);
     }
     let _ = anemone_package::overview(&files);
+    let _ = anemone_package::read_runnable(&files);
     if let Ok(package) = anemone_package::read(&files) {
         anemone_fuzz::judge(&package.program, &package.kept);
     }

@@ -19,7 +19,9 @@ pub struct Inputs {
     pub tensors: Vec<(String, PathBuf)>,
     /// Pictures: name, file, and how pixels become numbers.
     pub images: Vec<(String, PathBuf, Preprocess)>,
-    /// Seed from which the inputs that are not given are made.
+    /// Numbers: inputs of one element, by name.
+    pub values: Vec<(String, f64)>,
+    /// Seed from which the inputs that are not given are made; optional ones are left out.
     pub random: Option<u64>,
     /// Shapes of inputs that are made from the seed; the usual one where nothing is said.
     pub shapes: Vec<(String, Vec<usize>)>,
@@ -102,7 +104,10 @@ pub(crate) fn gather(
         if let Some((name, _)) = inputs.shapes.iter().find(|(n, _)| ports.iter().all(|p| p.name != *n)) {
             return Err(interfaces::unknown(ports, name));
         }
-        for port in ports {
+        let named = |name: &str| inputs.shapes.iter().any(|(n, _)| n == name);
+        let spare =
+            |name: &str| interface.inputs.iter().any(|f| f.name == name && interfaces::has_default(f));
+        for port in ports.iter().filter(|p| named(&p.name) || !spare(&p.name)) {
             let mut example = interfaces::example(interface, port);
             if let Some((_, shape)) = inputs.shapes.iter().find(|(n, _)| *n == port.name) {
                 example.shape = interfaces::of_feature(interface, &port.name, shape);
@@ -126,10 +131,31 @@ pub(crate) fn gather(
         };
         features.insert(name.as_str(), tensor);
     }
+    for (name, value) in &inputs.values {
+        let port = ports.iter().find(|p| p.name == *name);
+        let port = port.ok_or_else(|| interfaces::unknown(ports, name))?;
+        features.insert(name.as_str(), number(port, *value)?);
+    }
     for (name, path, how) in &inputs.images {
         features.insert(name.as_str(), picture(interface, ports, name, path, how)?);
     }
     Ok(features)
+}
+
+/// A number as the one element that an input has.
+fn number(port: &Port, value: f64) -> Result<Tensor, Error> {
+    let refuse = |kind: ErrorKind, what: String| Err(Error::new(what).of_kind(kind));
+    if port.shape.iter().any(|d| d.is_some_and(|n| n != 1)) {
+        let what = format!("input `{}` has shape {:?}; give it a file, not a number", port.name, port.shape);
+        return refuse(ErrorKind::WrongShape, what);
+    }
+    if !port.dtype.is_float() && value.fract() != 0.0 {
+        let what = format!("input `{}` is {}, but {value} is not whole", port.name, port.dtype);
+        return refuse(ErrorKind::WrongType, what);
+    }
+    let shape = vec![1; port.shape.len()];
+    let dtype = if port.dtype.is_float() { port.dtype } else { DType::I64 };
+    Tensor::from_f64s(dtype, shape, &[value]).map_err(Error::from_cause)
 }
 
 /// A picture fitted to the shape of input `name`.

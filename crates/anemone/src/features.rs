@@ -176,13 +176,62 @@ fn wrong_type(described: Option<&Described>, port: &Port, t: &Tensor) -> Error {
     Error::new(what).of_kind(ErrorKind::WrongType)
 }
 
+/// What a feature is, in words, where it is neither a tensor nor a picture nor a number.
+pub(crate) fn no_tensor(kind: &FeatureKind) -> Option<&'static str> {
+    match kind {
+        FeatureKind::String => Some("text"),
+        FeatureKind::Dictionary { .. } => Some("a dictionary"),
+        FeatureKind::Sequence { .. } => Some("a sequence"),
+        _ => None,
+    }
+}
+
+/// Checks that every input is a tensor, a picture or a number: `what` takes no others.
+///
+/// # Errors
+/// When one is not, with its name, its type and what to do.
+pub(crate) fn check_inputs(what: &str, interface: &FunctionInterface) -> Result<(), Error> {
+    let other = |f: &Described| no_tensor(&f.kind).map(|kind| (f.name.clone(), kind));
+    let Some((name, kind)) = interface.inputs.iter().find_map(other) else { return Ok(()) };
+    let what = format!(
+        "input `{name}` is {kind}, but {what} takes tensors, pictures and numbers only; describe it as a multi-array \
+         and turn {kind} into numbers before the model"
+    );
+    Err(Error::new(what).of_kind(ErrorKind::Unsupported))
+}
+
+/// The tensor that an input of a pipeline is which no stage takes.
+pub(crate) fn untaken(described: &Described) -> Option<Port> {
+    let (dtype, shape) = match &described.kind {
+        FeatureKind::MultiArray(a) => {
+            let fixed = matches!(a.flexibility, Flexibility::Fixed);
+            let dim = |&d: &i64| num::usize_of(d).filter(|_| fixed);
+            (a.dtype.unwrap_or(DType::F32), a.shape.iter().map(dim).collect())
+        }
+        FeatureKind::Image(i) => (DType::F32, vec![Some(1), Some(channels(i)), None, None]),
+        FeatureKind::Int64 => (DType::I64, Vec::new()),
+        FeatureKind::Double => (DType::F64, Vec::new()),
+        _ => return None,
+    };
+    Some(Port { name: described.name.clone(), dtype, shape })
+}
+
+/// True for inputs that may be left out; a picture has no default.
+pub(crate) fn has_default(described: &Described) -> bool {
+    let kind = &described.kind;
+    described.optional
+        && matches!(kind, FeatureKind::MultiArray(_) | FeatureKind::Int64 | FeatureKind::Double)
+}
+
 /// The value of an optional input that is left out: its default, or zeros, which Core ML takes where none is described.
-fn left_out(described: &Described, port: &Port) -> Result<Option<Tensor>, Error> {
-    let FeatureKind::MultiArray(array) = &described.kind else { return Ok(None) };
-    if !described.optional {
+pub(crate) fn left_out(described: &Described, port: &Port) -> Result<Option<Tensor>, Error> {
+    if !has_default(described) {
         return Ok(None);
     }
-    let value = array.default.unwrap_or(DefaultValue::Int(0));
+    let value = match &described.kind {
+        FeatureKind::MultiArray(array) => array.default.unwrap_or(DefaultValue::Int(0)),
+        _ => DefaultValue::Int(0),
+    };
     filled(port.dtype, &usual_shape(described, port), value).map(Some)
 }
 

@@ -55,7 +55,7 @@ pub use emulate::{Emulate, Emulated, Scope, SumLayer, verify_emulated};
 pub use error::{Error, ErrorKind};
 pub use fix::{FixOptions, Fixed, FixedFunction, Left, Why, fix};
 pub use inspect::{Inspection, inspect};
-pub use model::{LoadOptions, Model, State};
+pub use model::{Detection, LoadOptions, Model, State};
 pub use open::{Container, Opened, open};
 pub use overflow::{Advice, Fault, Finding, Overflow, Range, find_overflow};
 pub use plan::{device_named, plan, target};

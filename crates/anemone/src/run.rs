@@ -1,7 +1,7 @@
 //! `run`: predictions on files, and what to say of their outputs.
 
 use crate::data::{self, Inputs};
-use crate::{Error, LoadOptions, State};
+use crate::{Detection, Error, LoadOptions, State};
 use anemone_exec::{EmulatedOp, Options};
 use anemone_model::{DictKey, Feature, Features};
 use anemone_tensor::Tensor;
@@ -14,6 +14,8 @@ pub struct Ran {
     pub steps: Vec<Features>,
     /// The state that they left.
     pub state: State,
+    /// The objects that a detector found in the last one.
+    pub detections: Vec<Detection>,
     /// The ops that were computed as a Neural Engine does, in program order.
     pub emulated: Vec<EmulatedOp>,
 }
@@ -39,7 +41,8 @@ pub fn run(path: &Path, options: LoadOptions, inputs: &Inputs, state: Option<&Pa
         let place = |e: Error| if all.len() > 1 { e.within(&format!("step {i}")) } else { e };
         steps.push(made.map_err(|e| place(e).at(path))?);
     }
-    Ok(Ran { steps, state: held, emulated: model.emulated() })
+    let detections = steps.last().map(|last| model.detections(last)).unwrap_or_default();
+    Ok(Ran { steps, state: held, detections, emulated: model.emulated() })
 }
 
 /// Numbers that say what is in a tensor.
@@ -60,7 +63,7 @@ pub fn statistics(tensor: &Tensor) -> Statistics {
     let values = tensor.to_f64s();
     let finite = || values.iter().copied().filter(|v| v.is_finite());
     let count = finite().count();
-    let mean = finite().sum::<f64>() / anemone_tensor::num::f64_of_usize(count.max(1));
+    let mean = finite().fold(0.0, |sum, v| sum + v) / anemone_tensor::num::f64_of_usize(count.max(1));
     Statistics {
         min: finite().fold(f64::INFINITY, f64::min),
         max: finite().fold(f64::NEG_INFINITY, f64::max),

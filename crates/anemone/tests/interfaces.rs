@@ -119,13 +119,68 @@ fn a_pipeline_that_ends_in_a_classifier_gives_label_and_probabilities() {
     holds("pipeline-classifier-int");
 }
 
+/// The model does not load, and the error has the words of the case.
+fn does_not_load(case: &str) {
+    let error = Model::load(folder(case).join("model.mlpackage")).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported, "{case}: {error}");
+    for word in meta(case)["refused"].as_array().unwrap() {
+        assert!(error.to_string().contains(word.as_str().unwrap()), "{case}: {error}");
+    }
+}
+
 #[test]
 fn a_stage_of_another_type_is_refused_by_name() {
-    let path = folder("pipeline-scaler").join("model.mlpackage");
-    let error = Model::load(&path).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Unsupported);
-    for word in meta("pipeline-scaler")["refused"].as_array().unwrap() {
-        assert!(error.to_string().contains(word.as_str().unwrap()), "{error}");
+    does_not_load("pipeline-scaler");
+}
+
+#[test]
+fn pipelines_within_a_pipeline_keep_their_features_to_themselves() {
+    holds("nested-two");
+    assert_eq!(load("nested-two").stages(), ["body", "head"]);
+}
+
+#[test]
+fn a_classifier_two_pipelines_deep_gives_label_and_probabilities() {
+    holds("nested-classifier");
+}
+
+#[test]
+fn a_stage_of_several_functions_runs_its_default_one() {
+    holds("nested-functions");
+}
+
+#[test]
+fn pipelines_too_deep_within_each_other_are_refused() {
+    does_not_load("nested-deep");
+}
+
+#[test]
+fn a_label_is_no_input_of_a_program() {
+    does_not_load("nested-label");
+}
+
+#[test]
+fn a_detector_keeps_the_best_of_boxes_that_overlap() {
+    holds("detector");
+    holds("detector-any-class");
+}
+
+#[test]
+fn a_detector_gives_as_many_boxes_as_its_interface_says() {
+    holds("detector-fixed");
+    holds("detector-range");
+}
+
+#[test]
+fn thresholds_of_a_detector_may_be_left_out_and_have_a_range() {
+    for case in ["detector", "detector-any-class"] {
+        let mut model = load(case);
+        let optional: Vec<bool> = model.inputs().iter().map(|f| f.optional).collect();
+        assert_eq!(optional, [false, true, true], "{case}");
+        let mut inputs = step(case, "inputs", 0);
+        inputs.insert("iouThreshold", Feature::Double(1.5));
+        let error = model.predict(&inputs).unwrap_err().to_string();
+        assert!(error.contains("`iouThreshold` is 1.5") && error.contains("from 0 to 1"), "{error}");
     }
 }
 

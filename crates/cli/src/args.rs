@@ -64,6 +64,7 @@ pub(crate) enum Verb {
   anemone run model.mlpackage --input x=x.npy --input y=y.npy -o out --npy
   anemone run model.mlpackage --random 1 --shape image:1x3x64x64 --precision f32
   anemone run model.mlpackage --random 1 --emulate ane --device m4
+  anemone run detector.mlpackage --input image=dog.jpg --value confidenceThreshold=0.4
   anemone run stateful.mlpackage --steps --inputs 0.safetensors --inputs 1.safetensors \\
       --state new --save-state after.safetensors -o out
   anemone run classifier.mlpackage --image image=dog.jpg,crop=0.875,scale=0.0078125,bias=-0.9921875 \\
@@ -354,6 +355,9 @@ pub(crate) struct InputArgs {
     /// One input: name=FILE, FILE being .npy, or .png or .jpg for a picture
     #[arg(long = "input", value_name = "NAME=FILE", value_parser = named_file)]
     pub input: Vec<(String, PathBuf)>,
+    /// One input of a single number: name=0.5
+    #[arg(long = "value", value_name = "NAME=NUMBER", value_parser = named_number)]
+    pub value: Vec<(String, f64)>,
     /// Several inputs by name: a .safetensors or .npz file
     #[arg(long = "inputs", value_name = "FILE")]
     pub inputs: Vec<PathBuf>,
@@ -364,7 +368,7 @@ pub(crate) struct InputArgs {
     /// gray]; without fit it is stretched to the size of the input
     #[arg(long = "image", value_name = "NAME=FILE,...", value_parser = image)]
     pub image: Vec<(String, PathBuf, Preprocess)>,
-    /// Make the inputs that are not given from this seed
+    /// Make the inputs that are not given from this seed; optional ones keep their default
     #[arg(long, value_name = "SEED")]
     pub random: Option<u64>,
     /// Shape of a random input: name:1x3x64x64 [default: the usual one]
@@ -643,6 +647,15 @@ fn named_file(text: &str) -> Result<(String, PathBuf), String> {
     match text.split_once('=') {
         Some((name, file)) if !name.is_empty() && !file.is_empty() => Ok((name.to_owned(), file.into())),
         _ => Err(format!("must be name=FILE, but is {text:?}")),
+    }
+}
+
+fn named_number(text: &str) -> Result<(String, f64), String> {
+    let (name, number) =
+        text.split_once('=').ok_or_else(|| format!("must be name=NUMBER, but is {text:?}"))?;
+    match number.parse::<f64>() {
+        Ok(value) if !name.is_empty() => Ok((name.to_owned(), value)),
+        _ => Err(format!("must be name=NUMBER, but is {text:?}")),
     }
 }
 

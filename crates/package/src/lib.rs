@@ -27,7 +27,10 @@ pub use compiled::read_compiled;
 pub use container::Kept;
 pub use error::{Error, ErrorKind};
 pub use interface::{Overview, Stage};
-pub use read::{Package, Pipeline, PipelineStage, Runnable, model_overview, overview, read, read_runnable};
+pub use read::{
+    Package, Pipeline, PipelineStage, Runnable, StageModel, Suppression, model_overview, overview, read,
+    read_runnable,
+};
 pub use source::{Files, Sink, Source};
 pub use summary::{Encoding, FunctionSummary, Summary, WeightGroup, WeightShape, summary};
 pub use write::{Written, write};

@@ -1,14 +1,15 @@
 //! Predictions that are measured step by step.
 
-use super::{LoadOptions, Model, chain};
+use super::step::Runner;
+use super::{LoadOptions, Model};
+use crate::Error;
 use crate::open::open_loadable;
-use crate::{Error, features};
 use anemone_exec::{Profiler, Session, StepInfo};
 use anemone_model::Features;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// Steps of one program of a pipeline; the numbers of the next one begin after them.
+/// Steps of one stage of a pipeline; the numbers of the next one begin after them.
 const STAGE: usize = 1 << 24;
 
 /// Counts the steps of a pipeline through.
@@ -30,6 +31,26 @@ impl Profiler for Numbered<'_> {
     }
 }
 
+impl Runner for Numbered<'_> {
+    fn program(&mut self, session: &mut Session, inputs: &Features) -> Result<Features, Error> {
+        let computed = session.predict_profiled(inputs, self)?;
+        self.stage += 1;
+        Ok(computed)
+    }
+
+    fn other(
+        &mut self,
+        work: &mut dyn FnMut() -> Result<Features, Error>,
+        describe: &dyn Fn() -> StepInfo,
+    ) -> Result<Features, Error> {
+        self.start();
+        let made = work()?;
+        self.step(0, describe);
+        self.stage += 1;
+        Ok(made)
+    }
+}
+
 impl Model {
     /// As [`LoadOptions::load`], and says how long opening and how long loading took.
     pub(crate) fn load_timed(
@@ -45,7 +66,7 @@ impl Model {
 
     /// The engines of its programs.
     pub(crate) fn sessions(&mut self) -> impl Iterator<Item = &mut Session> {
-        self.stages.iter_mut().map(|(_, stage)| &mut stage.session)
+        self.step.programs_mut().into_iter().map(|stage| &mut stage.session)
     }
 
     /// One prediction that tells a profiler of every step. States are those of the engine, which last as long as the
@@ -58,18 +79,6 @@ impl Model {
         inputs: &Features,
         profiler: &mut dyn Profiler,
     ) -> Result<Features, Error> {
-        let single = self.stages.len() == 1;
-        let mut at_hand = inputs.clone();
-        for (at, (_, stage)) in self.stages.iter_mut().enumerate() {
-            let given = if single { inputs.clone() } else { chain::wanted(stage, &at_hand) };
-            let taken = features::take(&stage.interface, stage.ports(), &given)?;
-            let computed = stage.session.predict_profiled(&taken, &mut Numbered { profiler, stage: at })?;
-            let made = features::give(&stage.interface, computed);
-            if single {
-                return Ok(made);
-            }
-            made.iter().for_each(|(n, f)| at_hand.insert(n, f.clone()));
-        }
-        Ok(chain::handed_out(&self.interface, &at_hand))
+        self.step.predict(inputs, &mut Numbered { profiler, stage: 0 })
     }
 }

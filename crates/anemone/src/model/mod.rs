@@ -5,19 +5,23 @@ mod measure;
 mod options;
 mod stage;
 mod state;
+mod step;
+mod suppress;
 
 pub use options::LoadOptions;
 pub use state::State;
+pub use suppress::Detection;
 
-use crate::open::{Loadable, no_function};
-use crate::{Error, ErrorKind, features};
+use crate::open::Loadable;
+use crate::{Error, ErrorKind};
 use anemone_exec::EmulatedOp;
 use anemone_mil::interface::{self, FunctionInterface};
 use anemone_model::{Features, Port};
-use anemone_package::{Pipeline, PipelineStage};
+use chain::Chain;
 use stage::Stage;
 use std::path::Path;
 use std::sync::Arc;
+use step::{OnStates, Step};
 
 /// A model that is loaded and ready to predict.
 ///
@@ -43,11 +47,8 @@ use std::sync::Arc;
 pub struct Model {
     source: Arc<Loadable>,
     options: LoadOptions,
-    /// What the whole takes and gives.
-    interface: FunctionInterface,
-    ports: Vec<Port>,
-    /// The programs with their names: one, or those of a pipeline in order.
-    stages: Vec<(String, Stage)>,
+    /// The program, or the pipeline.
+    step: Step,
 }
 
 impl Model {
@@ -70,23 +71,13 @@ impl Model {
 
     fn shared(source: Arc<Loadable>, options: LoadOptions) -> Result<Model, Error> {
         let function = options.function.as_deref();
-        let (interface, ports, stages) = match &*source {
+        let step = match &*source {
             Loadable::Program(opened) => {
-                let stage = Stage::load(&opened.program, function, &options)?;
-                (stage.interface.clone(), stage.ports().to_vec(), vec![(String::new(), stage)])
+                Step::Program(Box::new(Stage::load(&opened.program, function, &options)?))
             }
-            Loadable::Pipeline(pipeline) => {
-                let described = &pipeline.interface.functions;
-                let found = described.iter().find(|f| function.is_none_or(|name| f.name == name));
-                let names = described.iter().map(|f| f.name.as_str());
-                let interface = found.ok_or_else(|| no_function(function, names))?.clone();
-                let stages = pipeline_stages(pipeline, &options)?;
-                chain::check(&interface, &stages)?;
-                let ports = chain::ports(&interface, &stages);
-                (interface, ports, stages)
-            }
+            Loadable::Pipeline(pipeline) => Step::Chain(Box::new(Chain::load(pipeline, function, &options)?)),
         };
-        Ok(Model { source, options, interface, ports, stages })
+        Ok(Model { source, options, step })
     }
 
     /// Another function of the same package, loaded with the same options; the weight file is mapped once.
@@ -110,53 +101,53 @@ impl Model {
         }
     }
 
-    /// Names of the programs of a pipeline, in order; empty for everything else.
+    /// Names of the stages of a pipeline, in order; empty for everything else.
     pub fn stages(&self) -> Vec<&str> {
-        match &*self.source {
-            Loadable::Pipeline(_) => self.stages.iter().map(|(name, _)| name.as_str()).collect(),
-            Loadable::Program(_) => Vec::new(),
+        match &self.step {
+            Step::Chain(chain) => chain.steps.iter().map(|(name, _)| name.as_str()).collect(),
+            _ => Vec::new(),
         }
     }
 
     /// Name of the function that this is.
     pub fn name(&self) -> &str {
-        &self.interface.name
+        &self.interface().name
     }
 
     /// Inputs, outputs and states as the package describes them, and the outputs that a classifier's label and
     /// probabilities are in.
     pub fn interface(&self) -> &FunctionInterface {
-        &self.interface
+        self.step.interface()
     }
 
     /// Inputs as the package describes them.
     pub fn inputs(&self) -> &[interface::Feature] {
-        &self.interface.inputs
+        &self.interface().inputs
     }
 
     /// Outputs as the package describes them.
     pub fn outputs(&self) -> &[interface::Feature] {
-        &self.interface.outputs
+        &self.interface().outputs
     }
 
     /// States as the package describes them.
     pub fn states(&self) -> &[interface::Feature] {
-        &self.interface.states
+        &self.interface().states
     }
 
     /// True when predictions need a [`State`].
     pub fn is_stateful(&self) -> bool {
-        self.stages.iter().any(|(_, s)| s.session.has_states())
+        self.step.programs().iter().any(|s| s.session.has_states())
     }
 
     /// The ops that are computed as a Neural Engine does, in program order; of a pipeline, of all its programs.
     pub fn emulated(&self) -> Vec<EmulatedOp> {
-        self.stages.iter().flat_map(|(_, s)| s.session.emulated()).collect()
+        self.step.programs().iter().flat_map(|s| s.session.emulated()).collect()
     }
 
     /// Tensors that the function takes, which are planes for pictures and may have free extents.
     pub(crate) fn ports(&self) -> &[Port] {
-        &self.ports
+        self.step.ports()
     }
 
     /// A state of zeros; an empty one where the model has no states.
@@ -164,7 +155,8 @@ impl Model {
     /// # Errors
     /// When it would take more memory than the limit, or a state has no fixed shape.
     pub fn new_state(&self) -> Result<State, Error> {
-        let stages: Result<Vec<_>, _> = self.stages.iter().map(|(_, s)| s.session.new_state()).collect();
+        let programs = self.step.programs();
+        let stages: Result<Vec<_>, _> = programs.iter().map(|s| s.session.new_state()).collect();
         Ok(State { stages: stages? })
     }
 
@@ -193,24 +185,17 @@ impl Model {
     /// As [`Model::predict`], and when the state was made by another model. A prediction that fails on its way may have
     /// changed the state already.
     pub fn predict_with_state(&mut self, inputs: &Features, state: &mut State) -> Result<Features, Error> {
-        if state.stages.len() != self.stages.len() {
+        if state.stages.len() != self.step.programs().len() {
             let what = "the state is of another model; make one with new_state of the model it is given to";
             return Err(Error::new(what).of_kind(ErrorKind::UnknownState));
         }
-        if let ([(_, only)], [memory], Loadable::Program(_)) =
-            (self.stages.as_mut_slice(), state.stages.as_mut_slice(), &*self.source)
-        {
-            return only.predict(inputs, memory);
-        }
-        features::check_names(&self.interface, &self.ports, inputs)?;
-        let mut at_hand = inputs.clone();
-        for (at, ((name, stage), memory)) in self.stages.iter_mut().zip(&mut state.stages).enumerate() {
-            let taken = chain::wanted(stage, &at_hand);
-            let made = stage.predict(&taken, memory);
-            let made = made.map_err(|e| e.within(&chain::place(at, name)))?;
-            made.iter().for_each(|(n, f)| at_hand.insert(n, f.clone()));
-        }
-        Ok(chain::handed_out(&self.interface, &at_hand))
+        self.step.predict(inputs, &mut OnStates(state.stages.iter_mut()))
+    }
+
+    /// The objects that a detector found, from the outputs of a prediction, the most confident first; none for models that
+    /// do not end in non-maximum suppression.
+    pub fn detections(&self, outputs: &Features) -> Vec<Detection> {
+        self.step.suppression().map(|s| s.detections(outputs)).unwrap_or_default()
     }
 
     /// Predictions that have nothing to do with each other, in order; a stateful function starts each with zeros.
@@ -224,12 +209,4 @@ impl Model {
         };
         batch.iter().enumerate().map(one).collect()
     }
-}
-
-fn pipeline_stages(pipeline: &Pipeline, options: &LoadOptions) -> Result<Vec<(String, Stage)>, Error> {
-    let one = |(at, stage): (usize, &PipelineStage)| {
-        let loaded = Stage::load(&stage.program, None, options);
-        Ok((stage.name.clone(), loaded.map_err(|e| e.within(&chain::place(at, &stage.name)))?))
-    };
-    pipeline.stages.iter().enumerate().map(one).collect()
 }

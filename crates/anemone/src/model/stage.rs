@@ -3,10 +3,10 @@
 use super::LoadOptions;
 use crate::open::verified;
 use crate::{Error, ErrorKind, features};
-use anemone_exec::{Session, State};
+use anemone_exec::Session;
 use anemone_mil::interface::FunctionInterface;
 use anemone_mil::{Function, Program};
-use anemone_model::{Features, Port, Predict};
+use anemone_model::{Port, Predict};
 
 /// One function of a program: the whole model, or one step of a pipeline.
 #[derive(Debug)]
@@ -21,6 +21,7 @@ impl Stage {
         let function = verified.function();
         check_known(function)?;
         let interface = program.interface.function(&function.name).cloned().unwrap_or_default();
+        features::check_inputs("an ML program", &interface)?;
         let session = match &options.emulate {
             Some(emulate) => {
                 Session::emulating(verified, &options.engine(), &emulate.emulation(verified, false))?
@@ -32,13 +33,6 @@ impl Stage {
 
     pub fn ports(&self) -> &[Port] {
         self.session.inputs()
-    }
-
-    /// One prediction on features as its interface describes them.
-    pub fn predict(&mut self, inputs: &Features, state: &mut State) -> Result<Features, Error> {
-        let taken = features::take(&self.interface, self.session.inputs(), inputs)?;
-        let computed = self.session.run(&taken, Some(state))?;
-        Ok(features::give(&self.interface, computed))
     }
 }
 

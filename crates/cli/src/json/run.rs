@@ -2,7 +2,7 @@
 
 use super::finite;
 use anemone::compare::{Difference, Tolerance};
-use anemone::{DictKey, Feature, Features, Ranked, Tensor, statistics};
+use anemone::{Detection, DictKey, Feature, Features, Ran, Ranked, Tensor, statistics};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
@@ -19,6 +19,9 @@ pub(crate) struct Run {
     /// What the states hold at the end.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     states: Vec<Output>,
+    /// What a detector found in the last prediction, the most confident first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    detections: Vec<Object>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     best: Vec<Best>,
     files: Vec<String>,
@@ -48,6 +51,25 @@ enum Value {
     Probabilities(Vec<(String, f64)>),
 }
 
+/// An object; numbers that are none are null.
+#[derive(Debug, Serialize)]
+struct Object {
+    label: String,
+    confidence: Option<f64>,
+    /// Middle of its box.
+    x: Option<f64>,
+    y: Option<f64>,
+    width: Option<f64>,
+    height: Option<f64>,
+}
+
+impl Object {
+    fn of(d: &Detection) -> Object {
+        let ([x, y], [width, height]) = (d.center.map(finite), d.size.map(finite));
+        Object { label: d.label.clone(), confidence: finite(d.confidence), x, y, width, height }
+    }
+}
+
 #[derive(Debug, Serialize)]
 struct Best {
     label: String,
@@ -57,19 +79,21 @@ struct Best {
 impl Run {
     pub(crate) fn of(
         package: &Path,
-        steps: &[Features],
+        ran: &Ran,
         states: &[(String, Tensor)],
         best: &[Ranked],
         files: &[PathBuf],
     ) -> Run {
         let one = |n: &str, f: &Feature| Output { name: n.to_owned(), value: Value::of(f) };
         let outputs = |f: &Features| f.iter().map(|(n, f)| one(n, f)).collect::<Vec<Output>>();
+        let steps = &ran.steps;
         Run {
             schema: "anemone.run/1",
             package: package.display().to_string(),
             outputs: steps.last().map(outputs).unwrap_or_default(),
             steps: if steps.len() > 1 { steps.iter().map(outputs).collect() } else { Vec::new() },
             states: states.iter().map(|(n, t)| one(n, &t.clone().into())).collect(),
+            detections: ran.detections.iter().map(Object::of).collect(),
             best: best.iter().map(|r| Best { label: r.label.clone(), probability: r.probability }).collect(),
             files: files.iter().map(|p| p.display().to_string()).collect(),
         }

@@ -83,6 +83,7 @@ impl From<InputArgs> for Inputs {
             files: args.inputs,
             tensors: args.input,
             images: args.image,
+            values: args.value,
             random: args.random,
             shapes: args.shape,
             steps: args.steps,

@@ -7,10 +7,13 @@ use crate::{Outcome, human, json, style};
 use anemone::data::{Store, write_safetensors, write_step};
 use anemone::files::Files;
 use anemone::picture::Picture;
-use anemone::{Error, Feature, Features, Ranked, Tensor, statistics};
+use anemone::{Detection, Error, Feature, Features, Ran, Ranked, Tensor, statistics};
 
 /// Labels printed.
 const BEST: usize = 5;
+
+/// Objects printed.
+const OBJECTS: usize = 20;
 
 pub(super) fn run(args: RunArgs) -> Result<Outcome, Error> {
     let mut options = args.inputs.options();
@@ -52,15 +55,16 @@ pub(super) fn run(args: RunArgs) -> Result<Outcome, Error> {
     }
     let written = files.finish()?;
     if args.json {
-        print_json(&json::Run::of(&args.model, &ran.steps, &states, &best, &written))?;
+        print_json(&json::Run::of(&args.model, &ran, &states, &best, &written))?;
         return Ok(Outcome::Clean);
     }
-    print(&report(&ran.steps, &states, &best))?;
+    print(&report(&ran, &states, &best))?;
     written.iter().for_each(|p| super::note(&format!("wrote {}", p.display())));
     Ok(Outcome::Clean)
 }
 
-fn report(steps: &[Features], states: &[(String, Tensor)], best: &[Ranked]) -> String {
+fn report(ran: &Ran, states: &[(String, Tensor)], best: &[Ranked]) -> String {
+    let steps = &ran.steps;
     let mut out = String::new();
     for (i, outputs) in steps.iter().enumerate() {
         if steps.len() > 1 {
@@ -73,6 +77,7 @@ fn report(steps: &[Features], states: &[(String, Tensor)], best: &[Ranked]) -> S
         out.push('\n');
         out.push_str(&values("state", &states.iter().cloned().collect()));
     }
+    out.push_str(&detections(&ran.detections));
     out.push_str(&ranking(best));
     out
 }
@@ -81,13 +86,22 @@ fn values(what: &'static str, outputs: &Features) -> String {
     let mut table = Table::new(&[what, "type", ">smallest", ">largest", ">mean", "remarks"]);
     for (name, feature) in outputs.iter() {
         table.row(match feature {
+            Feature::Tensor(t) if t.is_empty() => {
+                let none = String::new;
+                vec![name.into(), type_of(t), none(), none(), none(), "empty".into()]
+            }
             Feature::Tensor(t) => {
                 let s = statistics(t);
-                let shape: Vec<String> = t.shape().iter().map(usize::to_string).collect();
                 let odd =
                     if s.not_finite > 0 { format!("{} not finite", s.not_finite) } else { String::new() };
-                let ty = format!("{} {}", t.dtype(), shape.join(" x "));
-                vec![name.into(), ty, human::number(s.min), human::number(s.max), human::number(s.mean), odd]
+                vec![
+                    name.into(),
+                    type_of(t),
+                    human::number(s.min),
+                    human::number(s.max),
+                    human::number(s.mean),
+                    odd,
+                ]
             }
             Feature::Text(text) => {
                 vec![name.into(), "label".into(), String::new(), String::new(), String::new(), text.clone()]
@@ -112,6 +126,32 @@ fn values(what: &'static str, outputs: &Features) -> String {
         });
     }
     table.render()
+}
+
+/// `fp32 1 x 3`
+fn type_of(t: &Tensor) -> String {
+    let shape: Vec<String> = t.shape().iter().map(usize::to_string).collect();
+    format!("{} {}", t.dtype(), shape.join(" x "))
+}
+
+/// Objects, the most confident first.
+fn detections(found: &[Detection]) -> String {
+    if found.is_empty() {
+        return String::new();
+    }
+    let shown = &found[..found.len().min(OBJECTS)];
+    let mut table = Table::new(&["object", ">confidence", ">middle x", ">y", ">width", ">height"]);
+    for d in shown {
+        let places = [d.center, d.size].concat();
+        let mut row = vec![d.label.clone(), format!("{:.1} %", d.confidence * 100.0)];
+        row.extend(places.into_iter().map(human::number));
+        table.row(row);
+    }
+    let more = match found.len() - shown.len() {
+        0 => String::new(),
+        n => format!("  and {n} more\n"),
+    };
+    format!("\n{}{more}", table.render())
 }
 
 fn ranking(best: &[Ranked]) -> String {

@@ -257,6 +257,45 @@ fn labels_and_probabilities_are_verified() {
 }
 
 #[test]
+fn a_detector_names_what_it_found_and_takes_thresholds_as_numbers() {
+    let (case, _) = interface_case("detector");
+    let file = |name: &str| format!("{case}/{name}");
+    let [model, inputs] = ["model.mlpackage", "inputs.safetensors"].map(file);
+    // Step 1 of the case has these thresholds.
+    let thresholds = ["--value", "iouThreshold=0.8", "--value", "confidenceThreshold=0.6"];
+    let (expected, first) = (file("expected.1.safetensors"), ["verify", &model, "--inputs", &inputs]);
+    let args = first.into_iter().chain(thresholds).chain(["--expected", &expected]);
+    assert!(anemone(args.clone()).report().contains("equal"));
+    let json = anemone(args.chain(["--json"])).json("anemone.verify/1");
+    assert_eq!(json["equal"], true);
+    let wanted = read(&corpus(&expected));
+    let boxes = wanted.iter().find(|(n, _)| n == "coordinates").unwrap().1.clone();
+    let args = ["run", &model, "--inputs", &inputs].into_iter().chain(thresholds);
+    let json = anemone(args.clone().chain(["--json"])).json("anemone.run/1");
+    let found = json["detections"].as_array().unwrap();
+    assert_eq!(found.len(), boxes.shape()[0]);
+    for (object, place) in found.iter().zip(boxes.to_f64s().chunks(4)) {
+        assert!(["ant", "bee", "cat"].contains(&object["label"].as_str().unwrap()));
+        let sides = ["x", "y", "width", "height"].map(|k| object[k].as_f64().unwrap());
+        // The JSON reader may miss the nearest double by one.
+        assert!(sides.iter().zip(place).all(|(a, b)| (a - b).abs() < 1e-12), "{sides:?} {place:?}");
+    }
+    let text = anemone(args).report();
+    assert!(text.contains("confidence") && text.contains("middle x"), "{text}");
+    let none = ["run", &model, "--inputs", &inputs, "--value", "confidenceThreshold=2"];
+    let text = anemone(none).report();
+    assert!(text.contains("0 x 3") && text.contains("empty") && !text.contains("inf"), "{text}");
+    let refuse = |value: &str, words: &[&str]| anemone(["run", &model, "--value", value]).fails(words);
+    refuse("raw=1", &["input `raw`", "not a number"]);
+    refuse("iouTreshold=1", &["no input `iouTreshold`", "did you mean `iouThreshold`"]);
+    anemone(["run", &model, "--inputs", &inputs, "--value", "iouThreshold=2"]).fails(&["from 0 to 1"]);
+    // Random inputs leave the thresholds alone, and the suppression is part of what is measured.
+    let args = ["bench", &model, "--iterations", "10", "--json"];
+    let kinds = &anemone(args).json("anemone.bench/1")["models"][0]["profile"]["kinds"];
+    assert!(kinds.as_array().unwrap().iter().any(|k| k["kind"] == "nonMaximumSuppression"), "{kinds}");
+}
+
+#[test]
 fn a_state_is_saved_and_goes_on_where_it_was() {
     let (case, _) = case("made/state_accumulate[0]");
     let [model, inputs] = ["model.mlpackage", "inputs.safetensors"].map(|f| format!("{case}/{f}"));

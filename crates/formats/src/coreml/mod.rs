@@ -6,7 +6,9 @@
 mod feature;
 pub mod mil;
 mod model;
+mod suppression;
 mod value;
 
 pub use feature::*;
 pub use model::*;
+pub use suppression::*;

@@ -1,6 +1,6 @@
 //! `Model.proto`: what a model is, what goes in and out, and who made it.
 
-use super::{FeatureType, mil};
+use super::{FeatureType, NonMaximumSuppression, mil};
 use crate::wire::{self, message, oneof};
 use crate::{Error, ErrorKind};
 use bytes::Bytes;
@@ -130,7 +130,7 @@ oneof! {
         606 => CategoricalMapping(Bytes),
         607 => Normalizer(Bytes),
         609 => ArrayFeatureExtractor(Bytes),
-        610 => NonMaximumSuppression(Bytes),
+        610 => NonMaximumSuppression(Box<NonMaximumSuppression>),
         900 => Identity(Bytes),
         2000 => TextClassifier(Bytes),
         2001 => WordTagger(Bytes),

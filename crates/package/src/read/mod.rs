@@ -3,6 +3,7 @@
 mod function;
 mod lost;
 mod pipeline;
+mod suppression;
 pub(crate) mod types;
 mod value;
 pub(crate) mod weights;
@@ -15,7 +16,8 @@ use anemone_mil::{Interface, Program};
 use anemone_tensor::Bytes;
 use weights::Weights;
 
-pub use pipeline::{Pipeline, PipelineStage};
+pub use pipeline::{Pipeline, PipelineStage, StageModel};
+pub use suppression::Suppression;
 
 /// A package that was read.
 #[derive(Clone, Debug)]
@@ -58,14 +60,15 @@ fn package(container: &Container<'_>, mut model: coreml::Model) -> Result<Packag
 pub enum Runnable {
     /// An ML program.
     Program(Box<Package>),
-    /// ML programs that run one after the other.
+    /// Models that run one after the other.
     Pipeline(Box<Pipeline>),
 }
 
-/// Reads a package whose model is an ML program or a pipeline of ML programs.
+/// Reads a package whose model is an ML program, or a pipeline of ML programs, of non-maximum suppression and of further
+/// pipelines.
 ///
 /// # Errors
-/// As [`read`]; the error names the stage of a pipeline that is not an ML program, and its type.
+/// As [`read`]; the error names the stage of a pipeline that is something else, and its type.
 pub fn read_runnable(source: &dyn Source) -> Result<Runnable, Error> {
     let container = Container::open(source)?;
     let model = container.model()?;
