@@ -8,7 +8,9 @@ expected[.N].safetensors. A case without expectations is one that must be refuse
 import json
 import pathlib
 import shutil
+import struct
 import tempfile
+import zlib
 
 import coremltools as ct
 import numpy as np
@@ -253,6 +255,32 @@ def pictures():
     model = with_picture_output(model, 5, 3, 40)
     photo = RNG.standard_normal((3, 5)).astype(np.float16).astype(np.float32)
     case("picture-gray16", model, [({"photo": photo}, {"out": photo * 2})], refuses=[[5, 3]])
+    gray_files()
+
+
+def gray_png(path, samples):
+    """A PNG of one channel, as the specification has it: 8 or 16 bits, no filter."""
+    height, width = samples.shape
+    rows = samples.astype(samples.dtype.newbyteorder(">")).tobytes()
+    rows = b"".join(b"\0" + rows[i : i + width * samples.itemsize] for i in range(0, len(rows), width * samples.itemsize))
+    chunk = lambda kind, data: struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    head = struct.pack(">IIBBBBB", width, height, samples.itemsize * 8, 0, 0, 0, 0)
+    parts = (b"IHDR", head), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*p) for p in parts))
+
+
+def gray_files():
+    """What goes into picture-gray16 and comes out as files: 0 is 0, the largest sample is 1, and the model doubles."""
+    rng, folder = np.random.default_rng(5), HERE / "picture-gray16"
+    for bits, dtype in ((8, np.uint8), (16, np.uint16)):
+        most = np.iinfo(dtype).max
+        samples = rng.integers(0, most + 1, (3, 5), dtype=dtype)
+        out = (samples.astype(np.float32) / np.float32(most)).astype(np.float16).astype(np.float32) * 2
+        gray_png(folder / f"in{bits}.png", samples)
+        gray_png(folder / f"out{bits}.png", np.rint(out.clip(0, 1).astype(np.float64) * 65535).astype(np.uint16))
+        # As --save-image with range=0:2 has it: nothing is cut off.
+        gray_png(folder / f"half{bits}.png", np.rint(out.astype(np.float64) / 2 * 65535).astype(np.uint16))
+        save_file({"out": out}, folder / f"out{bits}.safetensors")
 
 
 def shapes():

@@ -1,10 +1,10 @@
 //! Tensors from and to files: `.npy`, `.npz`, `.safetensors`, pictures; random ones on request.
 
 use crate::files::{self, Files};
-use crate::picture::{Channels, Picture, Preprocess};
+use crate::picture::{Channels, Gray, Picture, Preprocess, encode_pixels};
 use crate::{Error, ErrorKind, features as interfaces};
 use anemone_formats::{npy, safetensors};
-use anemone_mil::interface::{ColorSpace, FeatureKind, FunctionInterface};
+use anemone_mil::interface::{ColorSpace, Feature as Described, FeatureKind, FunctionInterface};
 use anemone_model::{DictKey, Feature, Features, Port};
 use anemone_tensor::{DType, Tensor, num};
 use std::collections::BTreeMap;
@@ -168,8 +168,15 @@ fn picture(
 ) -> Result<Tensor, Error> {
     let port = ports.iter().find(|p| p.name == name);
     let port = port.ok_or_else(|| interfaces::unknown(ports, name))?;
-    let picture = Picture::decode(&files::map(path)?, path)?;
     let described = interface.inputs.iter().find(|f| f.name == name);
+    let half = is_half(described.map(|f| &f.kind));
+    let bytes = files::map(path)?;
+    let picture = if half {
+        Decoded::Gray(Gray::decode(&bytes, path)?)
+    } else {
+        Decoded::Color(Picture::decode(&bytes, path)?)
+    };
+    let (own_height, own_width) = picture.size();
     let order = how.channels.unwrap_or_else(|| match described.map(|f| &f.kind) {
         Some(FeatureKind::Image(i)) => match i.color {
             ColorSpace::Grayscale | ColorSpace::GrayscaleF16 => Channels::Gray,
@@ -191,7 +198,7 @@ fn picture(
         return Err(wrong());
     }
     // Free extents are the picture's own where the interface allows them, else the usual ones.
-    let own = |h: Option<usize>, w: Option<usize>| (h.unwrap_or(picture.height), w.unwrap_or(picture.width));
+    let own = |h: Option<usize>, w: Option<usize>| (h.unwrap_or(own_height), w.unwrap_or(own_width));
     let usual = described.map_or_else(Vec::new, |f| interfaces::usual_shape(f, port));
     let allows = |shape: &[usize]| described.is_none_or(|f| interfaces::allows(f, shape));
     let (height, width, last) = if a.is_none_or(|n| n == channels) {
@@ -203,7 +210,33 @@ fn picture(
     } else {
         return Err(wrong());
     };
-    picture.tensor(how, height, width, last)
+    match picture {
+        Decoded::Color(picture) => picture.tensor(how, height, width, last),
+        Decoded::Gray(gray) if channels == 1 => gray.tensor(how, height, width, last),
+        Decoded::Gray(_) => Err(wrong()),
+    }
+}
+
+/// What a picture file holds.
+enum Decoded {
+    Color(Picture),
+    /// For inputs of 16-bit floats.
+    Gray(Gray),
+}
+
+impl Decoded {
+    /// Height and width.
+    fn size(&self) -> (usize, usize) {
+        match self {
+            Decoded::Color(p) => (p.height, p.width),
+            Decoded::Gray(g) => (g.height, g.width),
+        }
+    }
+}
+
+/// True for pictures of 16-bit floats.
+fn is_half(kind: Option<&FeatureKind>) -> bool {
+    matches!(kind, Some(FeatureKind::Image(i)) if i.color == ColorSpace::GrayscaleF16)
 }
 
 /// Numbers that depend on nothing but the seed and the input's name: floats in [-1, 1), integers from 0 to 255.
@@ -243,24 +276,17 @@ pub enum Store {
 
 /// Writes the tensors of a prediction into a folder, which is made when it is not there.
 ///
-/// Pictures are also written as `.png`. Labels and dictionaries are not tensors: they go into `labels.json`. All files
-/// are staged in `into`.
+/// Outputs that `described` calls pictures are also written as `.png`. Labels and dictionaries are not tensors: they go
+/// into `labels.json`. All files are staged in `into`. Of several predictions, names of files after the first have the
+/// number of the step before their ending, as in `outputs.1.safetensors`.
 ///
 /// # Errors
 /// When a file cannot be written, or an output's name cannot be the name of a file.
-pub fn write_outputs(folder: &Path, outputs: &Features, store: Store, into: &mut Files) -> Result<(), Error> {
-    write_step(folder, 0, outputs, store, into)
-}
-
-/// As [`write_outputs`], for one of several predictions: names of files after the first have its number before their
-/// ending, as in `outputs.1.safetensors`.
-///
-/// # Errors
-/// As [`write_outputs`].
-pub fn write_step(
+pub fn write_outputs(
     folder: &Path,
     step: usize,
     outputs: &Features,
+    described: &[Described],
     store: Store,
     into: &mut Files,
 ) -> Result<(), Error> {
@@ -280,9 +306,11 @@ pub fn write_step(
         }
     }
     for (name, tensor) in &tensors {
-        if let Some(picture) = Picture::from_pixels(tensor) {
+        let kind = described.iter().find(|f| f.name == *name).map(|f| &f.kind);
+        let shown = tensor.dtype() == DType::U8 || is_half(kind) && tensor.rank() == 2;
+        if matches!(kind, Some(FeatureKind::Image(_))) && shown && !tensor.is_empty() {
             let path = named(folder, name, &ending("png"))?;
-            let bytes = picture.encode(&path)?;
+            let bytes = picture_file(tensor, kind, None, &path)?;
             into.write(&path, |w| w.write_all(&bytes))?;
         }
     }
@@ -292,6 +320,25 @@ pub fn write_step(
         into.write(&path, |w| writeln!(w, "{{\n{}\n}}", labels.join(",\n")))?;
     }
     Ok(())
+}
+
+/// An output as a picture file: PNG, or JPEG when the name ends in `.jpg` or `.jpeg`.
+///
+/// `range` are the values that become black and white; the output has one channel then and gets 16 bits. Without it,
+/// pictures of 16-bit floats go from 0 to 1 and all others from 0 to 255.
+///
+/// # Errors
+/// When the output has no shape of a picture, or the encoder refuses its size.
+pub fn picture_file(
+    tensor: &Tensor,
+    kind: Option<&FeatureKind>,
+    range: Option<[f64; 2]>,
+    name: &Path,
+) -> Result<Vec<u8>, Error> {
+    match range.or(is_half(kind).then_some([0.0, 1.0])) {
+        Some(range) => Gray::from_tensor(tensor, range)?.encode(name),
+        None => encode_pixels(tensor, name),
+    }
 }
 
 /// The file of an output; names come from the model and must not lead anywhere else.

@@ -1,5 +1,10 @@
 //! Pictures: PNG and JPEG files to tensors and back.
 
+mod gray;
+
+pub use gray::Gray;
+pub(crate) use gray::encode_pixels;
+
 use crate::{Error, ErrorKind};
 use anemone_tensor::{DType, Tensor, num};
 use std::path::Path;
@@ -83,12 +88,12 @@ impl Picture {
     /// The centred square whose side is `share` of the shorter side.
     #[must_use]
     pub fn center_crop(&self, share: f32) -> Picture {
-        let short = num::f64_of_usize(self.width.min(self.height));
-        let side = usize::try_from(num::i64_trunc((short * f64::from(share)).round())).unwrap_or(1).max(1);
-        let side = side.min(self.width).min(self.height);
-        let (x0, y0) = ((self.width - side) / 2, (self.height - side) / 2);
-        let row = |y: usize| &self.rgb[((y0 + y) * self.width + x0) * 3..][..side * 3];
-        Picture { width: side, height: side, rgb: (0..side).flat_map(row).copied().collect() }
+        self.part(square(share, self.width, self.height))
+    }
+
+    /// The part of that left edge, upper edge, width and height.
+    fn part(&self, [x, y, width, height]: [usize; 4]) -> Picture {
+        Picture { width, height, rgb: part_of(&self.rgb, self.width, 3, [x, y, width, height]) }
     }
 
     /// Resamples with the cubic kernel (a = -0.5), widened when shrinking, edges clipped.
@@ -100,9 +105,7 @@ impl Picture {
             return self.clone();
         }
         let source: Vec<f32> = self.rgb.iter().map(|&v| f32::from(v)).collect();
-        let wide = resample_rows(&source, self.width, self.height, 3, width);
-        // Rows become columns of one long pixel, so that the same pass resamples the other direction.
-        let tall = resample_columns(&wide, width, self.height, height);
+        let tall = resample(&source, [self.width, self.height], 3, [width, height]);
         let rgb = tall.iter().map(|v| v.round().clamp(0.0, 255.0) as u8).collect();
         Picture { width, height, rgb }
     }
@@ -115,49 +118,10 @@ impl Picture {
         if (width, height) == (self.width, self.height) {
             return Ok(self.clone());
         }
-        // Extents that give the larger and the smaller of the two scales; at least one pixel.
-        let scaled = |side: usize, by: usize, over: usize| (side * by).div_ceil(over.max(1)).max(1);
-        let wide = self.width * height >= self.height * width;
-        match fit {
-            Fit::Stretch => Ok(self.resized(width, height)),
-            Fit::Crop if wide => {
-                Ok(self.centered(scaled(self.height, width, height), self.height).resized(width, height))
-            }
-            Fit::Crop => {
-                Ok(self.centered(self.width, scaled(self.width, height, width)).resized(width, height))
-            }
-            Fit::Pad if wide => {
-                let inside = scaled(self.height, width, self.width).min(height);
-                Ok(self.resized(width, inside).on_black(width, height))
-            }
-            Fit::Pad => {
-                let inside = scaled(self.width, height, self.height).min(width);
-                Ok(self.resized(inside, height).on_black(width, height))
-            }
-            Fit::Exact => Err(Error::new(format!(
-                "the picture is {} x {} (width x height), but must be {width} x {height}; allow another fit",
-                self.width, self.height
-            ))
-            .of_kind(ErrorKind::WrongShape)),
-        }
-    }
-
-    /// The centred part of that size; a side is never longer than it is.
-    fn centered(&self, width: usize, height: usize) -> Picture {
-        let (width, height) = (width.min(self.width), height.min(self.height));
-        let (x0, y0) = ((self.width - width) / 2, (self.height - height) / 2);
-        let row = |y: usize| &self.rgb[((y0 + y) * self.width + x0) * 3..][..width * 3];
-        Picture { width, height, rgb: (0..height).flat_map(row).copied().collect() }
-    }
-
-    /// The picture in the middle of a larger black one.
-    fn on_black(&self, width: usize, height: usize) -> Picture {
-        let (x0, y0) = ((width - self.width) / 2, (height - self.height) / 2);
-        let mut rgb = vec![0; width * height * 3];
-        for (y, row) in self.rgb.chunks_exact(self.width * 3).enumerate() {
-            rgb[((y0 + y) * width + x0) * 3..][..self.width * 3].copy_from_slice(row);
-        }
-        Picture { width, height, rgb }
+        let to = Placing::of(fit, [self.width, self.height], [width, height])?;
+        let inner = self.part(to.part).resized(to.inner[0], to.inner[1]);
+        let rgb = on_black(&inner.rgb, to.inner, 3, [width, height]);
+        Ok(Picture { width, height, rgb })
     }
 
     /// The picture as a tensor `[1, channels, height, width]`, or `[1, height, width, channels]` when `last`.
@@ -242,24 +206,126 @@ impl Picture {
     /// # Errors
     /// When the encoder refuses the size.
     pub fn encode(&self, name: &Path) -> Result<Vec<u8>, Error> {
-        let fail = |e: &dyn std::fmt::Display| Error::new(e.to_string()).at(name);
-        let mut out = Vec::new();
-        let ext = name.extension().and_then(|e| e.to_str()).unwrap_or("").to_ascii_lowercase();
-        if ext == "jpg" || ext == "jpeg" {
-            let size = |n: usize| u16::try_from(n).map_err(|e| fail(&e));
-            let (w, h) = (size(self.width)?, size(self.height)?);
-            let encoder = jpeg_encoder::Encoder::new(&mut out, 92);
-            encoder.encode(&self.rgb, w, h, jpeg_encoder::ColorType::Rgb).map_err(|e| fail(&e))?;
-            return Ok(out);
-        }
-        let size = |n: usize| u32::try_from(n).map_err(|e| fail(&e));
-        let mut encoder = png::Encoder::new(&mut out, size(self.width)?, size(self.height)?);
-        encoder.set_color(png::ColorType::Rgb);
-        let mut writer = encoder.write_header().map_err(|e| fail(&e))?;
-        writer.write_image_data(&self.rgb).map_err(|e| fail(&e))?;
-        drop(writer);
-        Ok(out)
+        encode(&self.rgb, [self.width, self.height], Pixels::Rgb8, name)
     }
+}
+
+/// How pixels are stored in a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pixels {
+    Rgb8,
+    Gray8,
+    /// Most significant byte first; PNG alone.
+    Gray16,
+}
+
+/// True for the names of JPEG files.
+fn is_jpeg(name: &Path) -> bool {
+    let ext = name.extension().and_then(|e| e.to_str()).unwrap_or("").to_ascii_lowercase();
+    ext == "jpg" || ext == "jpeg"
+}
+
+fn encode(data: &[u8], [width, height]: [usize; 2], pixels: Pixels, name: &Path) -> Result<Vec<u8>, Error> {
+    let fail = |e: &dyn std::fmt::Display| Error::new(e.to_string()).at(name);
+    let mut out = Vec::new();
+    if is_jpeg(name) {
+        let size = |n: usize| u16::try_from(n).map_err(|e| fail(&e));
+        let (w, h) = (size(width)?, size(height)?);
+        let color = match pixels {
+            Pixels::Rgb8 => jpeg_encoder::ColorType::Rgb,
+            Pixels::Gray8 | Pixels::Gray16 => jpeg_encoder::ColorType::Luma,
+        };
+        jpeg_encoder::Encoder::new(&mut out, 92).encode(data, w, h, color).map_err(|e| fail(&e))?;
+        return Ok(out);
+    }
+    let size = |n: usize| u32::try_from(n).map_err(|e| fail(&e));
+    let mut encoder = png::Encoder::new(&mut out, size(width)?, size(height)?);
+    let (color, depth) = match pixels {
+        Pixels::Rgb8 => (png::ColorType::Rgb, png::BitDepth::Eight),
+        Pixels::Gray8 => (png::ColorType::Grayscale, png::BitDepth::Eight),
+        Pixels::Gray16 => (png::ColorType::Grayscale, png::BitDepth::Sixteen),
+    };
+    encoder.set_color(color);
+    encoder.set_depth(depth);
+    let mut writer = encoder.write_header().map_err(|e| fail(&e))?;
+    writer.write_image_data(data).map_err(|e| fail(&e))?;
+    drop(writer);
+    Ok(out)
+}
+
+/// Where a picture goes in one of another size: a part of it is resized and put in the middle.
+struct Placing {
+    /// Left edge, upper edge, width and height of the part.
+    part: [usize; 4],
+    /// Width and height that it is resized to.
+    inner: [usize; 2],
+}
+
+impl Placing {
+    fn of(fit: Fit, from: [usize; 2], to: [usize; 2]) -> Result<Placing, Error> {
+        let ([own_width, own_height], [width, height]) = (from, to);
+        // Extents that give the larger and the smaller of the two scales; at least one pixel.
+        let scaled = |side: usize, by: usize, over: usize| (side * by).div_ceil(over.max(1)).max(1);
+        let wide = own_width * height >= own_height * width;
+        let whole = [0, 0, own_width, own_height];
+        Ok(match fit {
+            _ if from == to => Placing { part: whole, inner: to },
+            Fit::Stretch => Placing { part: whole, inner: to },
+            Fit::Crop => {
+                let part = if wide {
+                    [scaled(own_height, width, height), own_height]
+                } else {
+                    [own_width, scaled(own_width, height, width)]
+                };
+                Placing { part: centered(part, from), inner: to }
+            }
+            Fit::Pad if wide => {
+                Placing { part: whole, inner: [width, scaled(own_height, width, own_width).min(height)] }
+            }
+            Fit::Pad => {
+                Placing { part: whole, inner: [scaled(own_width, height, own_height).min(width), height] }
+            }
+            Fit::Exact => {
+                return Err(Error::new(format!(
+                    "the picture is {own_width} x {own_height} (width x height), but must be {width} x {height}; \
+                     allow another fit"
+                ))
+                .of_kind(ErrorKind::WrongShape));
+            }
+        })
+    }
+}
+
+/// The centred part of that size; a side is never longer than it is.
+fn centered([width, height]: [usize; 2], [own_width, own_height]: [usize; 2]) -> [usize; 4] {
+    let (width, height) = (width.min(own_width), height.min(own_height));
+    [(own_width - width) / 2, (own_height - height) / 2, width, height]
+}
+
+/// The centred square whose side is `share` of the shorter side.
+fn square(share: f32, width: usize, height: usize) -> [usize; 4] {
+    let short = num::f64_of_usize(width.min(height));
+    let side = usize::try_from(num::i64_trunc((short * f64::from(share)).round())).unwrap_or(1).max(1);
+    centered([side, side], [width, height])
+}
+
+/// A part of rows of `width` pixels.
+fn part_of<T: Copy>(data: &[T], width: usize, channels: usize, [x, y, w, h]: [usize; 4]) -> Vec<T> {
+    let row = |r: usize| &data[((y + r) * width + x) * channels..][..w * channels];
+    (0..h).flat_map(row).copied().collect()
+}
+
+/// Pixels in the middle of a larger black picture.
+fn on_black<T: Copy + Default>(data: &[T], inner: [usize; 2], channels: usize, outer: [usize; 2]) -> Vec<T> {
+    if inner == outer {
+        return data.to_vec();
+    }
+    let (x, y) = ((outer[0] - inner[0]) / 2, (outer[1] - inner[1]) / 2);
+    let mut out = vec![T::default(); outer[0] * outer[1] * channels];
+    for (r, row) in data.chunks_exact(inner[0] * channels).enumerate() {
+        out[((y + r) * outer[0] + x) * channels..][..inner[0] * channels].copy_from_slice(row);
+    }
+    out
 }
 
 /// ITU-R BT.601 luma.
@@ -356,9 +422,15 @@ fn resample_rows(pixels: &[f32], width: usize, height: usize, channels: usize, t
     out
 }
 
-/// `[height, width, 3]` to `[target, width, 3]`.
-fn resample_columns(pixels: &[f32], width: usize, height: usize, target: usize) -> Vec<f32> {
-    let row = width * 3;
+/// `[height, width, channels]` to the other width and height.
+fn resample(pixels: &[f32], from: [usize; 2], channels: usize, to: [usize; 2]) -> Vec<f32> {
+    let wide = resample_rows(pixels, from[0], from[1], channels, to[0]);
+    // Rows become columns of one long pixel, so that the same taps resample the other direction.
+    resample_columns(&wide, to[0] * channels, from[1], to[1])
+}
+
+/// `[height, row]` to `[target, row]`.
+fn resample_columns(pixels: &[f32], row: usize, height: usize, target: usize) -> Vec<f32> {
     let mut out = vec![0f32; target * row];
     for (y, (first, weights)) in taps(height, target).iter().enumerate() {
         let into = &mut out[y * row..(y + 1) * row];

@@ -3,6 +3,7 @@
 use crate::data::{self, Inputs};
 use crate::{Detection, Error, LoadOptions, State};
 use anemone_exec::{EmulatedOp, Options};
+use anemone_mil::interface;
 use anemone_model::{DictKey, Feature, Features};
 use anemone_tensor::Tensor;
 use std::path::Path;
@@ -14,6 +15,8 @@ pub struct Ran {
     pub steps: Vec<Features>,
     /// The state that they left.
     pub state: State,
+    /// The outputs as the package describes them.
+    pub described: Vec<interface::Feature>,
     /// The objects that a detector found in the last one.
     pub detections: Vec<Detection>,
     /// The ops that were computed as a Neural Engine does, in program order.
@@ -42,7 +45,8 @@ pub fn run(path: &Path, options: LoadOptions, inputs: &Inputs, state: Option<&Pa
         steps.push(made.map_err(|e| place(e).at(path))?);
     }
     let detections = steps.last().map(|last| model.detections(last)).unwrap_or_default();
-    Ok(Ran { steps, state: held, detections, emulated: model.emulated() })
+    let described = model.outputs().to_vec();
+    Ok(Ran { steps, state: held, described, detections, emulated: model.emulated() })
 }
 
 /// Numbers that say what is in a tensor.

@@ -21,7 +21,7 @@ pub(crate) use trace::TraceArgs;
 use anemone::ane::{Os, Units};
 use anemone::picture::{Channels, Fit, Preprocess};
 use anemone::rules::Severity;
-use anemone::{DType, LoadOptions, Model, Opset, Precision};
+use anemone::{DType, LoadOptions, Model, Opset, Precision, Tensor, statistics};
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -365,7 +365,8 @@ pub(crate) struct InputArgs {
     #[arg(long, requires = "inputs")]
     pub steps: bool,
     /// A picture: name=FILE[,scale=S][,bias=B or R:G:B][,crop=SHARE][,fit=stretch, crop, pad or exact][,color=rgb, bgr or
-    /// gray]; without fit it is stretched to the size of the input
+    /// gray]; without fit it is stretched to the size of the input. Pixels are 0 to 255, those of 16-bit float
+    /// inputs 0 to 1
     #[arg(long = "image", value_name = "NAME=FILE,...", value_parser = image)]
     pub image: Vec<(String, PathBuf, Preprocess)>,
     /// Make the inputs that are not given from this seed; optional ones keep their default
@@ -419,6 +420,47 @@ impl InputArgs {
     }
 }
 
+/// The values that become black and white.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Shades {
+    /// These.
+    Between(f64, f64),
+    /// The smallest and the largest that there are.
+    Auto,
+}
+
+impl Shades {
+    /// The two values for a tensor; where all of its elements are the same, they are black.
+    pub(crate) fn of(self, tensor: &Tensor) -> [f64; 2] {
+        match self {
+            Shades::Between(low, high) => [low, high],
+            Shades::Auto => {
+                let s = statistics(tensor);
+                match (s.min < s.max, s.min.is_finite()) {
+                    (true, _) => [s.min, s.max],
+                    (false, true) => [s.min, s.min + 1.0],
+                    (false, false) => [0.0, 1.0],
+                }
+            }
+        }
+    }
+}
+
+fn saved_image(text: &str) -> Result<(String, PathBuf, Option<Shades>), String> {
+    let Some((file, range)) = text.rsplit_once(",range=") else {
+        return named_file(text).map(|(name, file)| (name, file, None));
+    };
+    let (name, file) = named_file(file)?;
+    if range == "auto" {
+        return Ok((name, file, Some(Shades::Auto)));
+    }
+    let numbers = range.split_once(':').and_then(|(l, h)| Some((l.parse().ok()?, h.parse().ok()?)));
+    match numbers {
+        Some((low, high)) if low < high => Ok((name, file, Some(Shades::Between(low, high)))),
+        _ => Err(format!("range must be auto or LOW:HIGH, such as 0:10, but is {range:?}")),
+    }
+}
+
 /// Arguments of `run`.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct RunArgs {
@@ -437,9 +479,9 @@ pub(crate) struct RunArgs {
     /// Write one .npy file per output instead
     #[arg(long)]
     pub npy: bool,
-    /// Also write this output as a picture: name=FILE.png
-    #[arg(long = "save-image", value_name = "NAME=FILE", value_parser = named_file)]
-    pub save_image: Vec<(String, PathBuf)>,
+    /// Also write this output as a picture: name=FILE.png, or .jpg; range gives the values that become black and white
+    #[arg(long = "save-image", value_name = "NAME=FILE[,range=LOW:HIGH or auto]", value_parser = saved_image)]
+    pub save_image: Vec<(String, PathBuf, Option<Shades>)>,
     /// Labels, one a line: print the five best
     #[arg(long, value_name = "FILE")]
     pub labels: Option<PathBuf>,

@@ -4,9 +4,9 @@ use super::{print, print_json};
 use crate::args::RunArgs;
 use crate::table::Table;
 use crate::{Outcome, human, json, style};
-use anemone::data::{Store, write_safetensors, write_step};
+use anemone::data::{Store, picture_file, write_outputs, write_safetensors};
 use anemone::files::Files;
-use anemone::picture::Picture;
+use anemone::mil::interface::{ColorSpace, FeatureKind};
 use anemone::{Detection, Error, Feature, Features, Ran, Ranked, Tensor, statistics};
 
 /// Labels printed.
@@ -38,7 +38,7 @@ pub(super) fn run(args: RunArgs) -> Result<Outcome, Error> {
     if let Some(folder) = &args.output {
         let store = if args.npy { Store::Npy } else { Store::SafeTensors };
         for (i, outputs) in ran.steps.iter().enumerate() {
-            write_step(folder, i, outputs, store, &mut files)?;
+            write_outputs(folder, i, outputs, &ran.described, store, &mut files)?;
         }
     }
     if let Some(file) = &args.save_state {
@@ -47,10 +47,12 @@ pub(super) fn run(args: RunArgs) -> Result<Outcome, Error> {
         }
         write_safetensors(file, &states, &mut files)?;
     }
-    for (name, path) in &args.save_image {
+    for (name, path, range) in &args.save_image {
         let known = || Error::new(format!("the model has no tensor output `{name}`"));
         let tensor = last.tensor(name).ok_or_else(known)?;
-        let bytes = Picture::from_tensor(tensor, false)?.encode(path)?;
+        let kind = ran.described.iter().find(|f| f.name == *name).map(|f| &f.kind);
+        let range = range.map(|r| r.of(tensor));
+        let bytes = picture_file(tensor, kind, range, path).map_err(|e| e.at(path))?;
         files.write(path, |w| w.write_all(&bytes))?;
     }
     let written = files.finish()?;
@@ -60,7 +62,28 @@ pub(super) fn run(args: RunArgs) -> Result<Outcome, Error> {
     }
     print(&report(&ran, &states, &best))?;
     written.iter().for_each(|p| super::note(&format!("wrote {}", p.display())));
+    if args.output.is_some() || args.save_image.iter().any(|(_, _, range)| range.is_none()) {
+        cut_off(&ran).iter().for_each(|text| super::note(text));
+    }
     Ok(Outcome::Clean)
+}
+
+/// Pictures of 16-bit floats whose files do not show all values.
+fn cut_off(ran: &Ran) -> Vec<String> {
+    let half = |k: &FeatureKind| matches!(k, FeatureKind::Image(i) if i.color == ColorSpace::GrayscaleF16);
+    let names = ran.described.iter().filter(|f| half(&f.kind)).map(|f| f.name.as_str());
+    let one = |name: &str| {
+        let tensors = ran.steps.iter().filter_map(|s| s.tensor(name)).filter(|t| !t.is_empty());
+        let (low, high) = tensors.map(statistics).fold((0.0, 1.0), |(l, h), s| (s.min.min(l), s.max.max(h)));
+        (low < 0.0 || high > 1.0).then(|| {
+            let (low, high) = (human::number(low), human::number(high));
+            format!(
+                "the file of `{name}` shows 0 as black and 1 as white, but its values go from {low} to {high}; \
+                 --save-image {name}=FILE,range=auto shows them all"
+            )
+        })
+    };
+    names.filter_map(one).collect()
 }
 
 fn report(ran: &Ran, states: &[(String, Tensor)], best: &[Ranked]) -> String {

@@ -1,7 +1,7 @@
 //! `run`.
 
 use crate::command::{anemone, anemone_in, copy, corpus, corpus_json, corpus_list, list, names};
-use anemone::picture::Picture;
+use anemone::picture::{Gray, Picture};
 use anemone_formats::{npy, safetensors};
 use anemone_tensor::{DType, Tensor};
 use serde_json::Value;
@@ -254,6 +254,57 @@ fn labels_and_probabilities_are_verified() {
         anemone(["verify", &model, "--inputs", &inputs, "--expected-labels", written])
             .fails(&["labels.json", "no label"]);
     }
+}
+
+#[test]
+fn pictures_of_half_floats_go_from_black_at_0_to_white_at_1_both_ways() {
+    let (case, _) = interface_case("picture-gray16");
+    let model = format!("{case}/model.mlpackage");
+    let gray = |path: &Path| Gray::decode(&fs::read(path).unwrap(), path).unwrap();
+    for bits in [8, 16] {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+        let (input, out) = (format!("photo={case}/in{bits}.png"), at("out"));
+        let ranged = format!("out={},range=0:2", at("half.png"));
+        let run = anemone(["run", &model, "--input", &input, "-o", &out, "--save-image", &ranged]);
+        assert!(run.err.contains("0 as black and 1 as white") && run.err.contains("range=auto"), "{run:?}");
+        for (made, wanted) in [("out/out.png", "out"), ("half.png", "half")] {
+            let wanted = gray(&corpus(&format!("{case}/{wanted}{bits}.png")));
+            assert_eq!(gray(&folder.path().join(made)), wanted, "{made} of {bits} bits");
+        }
+        let expected = format!("{case}/out{bits}.safetensors");
+        let args =
+            ["verify", &model, "--input", &input, "--expected", &expected, "--atol", "0", "--rtol", "0"];
+        anemone(args).report();
+    }
+    let inputs = format!("{case}/inputs.safetensors");
+    let save = |to: &str| ["run", &model, "--inputs", &inputs, "--save-image", to].map(str::to_owned);
+    anemone(save("out=a.png,range=2:1")).fails(&["range must be auto or LOW:HIGH", "2:1"]);
+}
+
+#[test]
+fn pictures_of_one_channel_are_gray_files_and_may_be_stretched() {
+    let (case, _) = interface_case("picture-gray16");
+    let model = format!("{case}/model.mlpackage");
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let ranged = format!("out={},range=auto", at("a.png"));
+    let image = format!("photo={case}/in16.png,scale=255,bias=-1,fit=exact");
+    let run = anemone(["run", &model, "--image", &image, "--save-image", &ranged, "--json"]);
+    assert!(!run.err.contains("black"), "{run:?}");
+    let tensor = &run.json("anemone.run/1")["outputs"][0]["tensor"];
+    let (low, high) = (tensor["min"].as_f64().unwrap(), tensor["max"].as_f64().unwrap());
+    assert!(low < 100.0 && high > 400.0, "samples from 0 to 1, times 255, less 1, doubled: {tensor}");
+    let file = fs::read(folder.path().join("a.png")).unwrap();
+    assert_eq!(
+        (file[24], file[25]),
+        (16, 0),
+        "bits and colour type in the header of the PNG: gray of 16 bits"
+    );
+    let shown = Gray::decode(&file, Path::new("a.png")).unwrap().values;
+    assert!(shown.contains(&0.0) && shown.contains(&1.0), "{shown:?}");
+    let larger = format!("photo={case}/in16.png,crop=0.7");
+    anemone(["run", &model, "--image", &larger]).report();
 }
 
 #[test]
