@@ -239,8 +239,9 @@ impl Plan {
         let step = &steps[i];
         let Work::Mixed(kernel) = &step.work else { return Ok(()) };
         let read_spans: Vec<Span> = step.reads.iter().filter_map(|p| buffer(*p).map(|b| spans[b])).collect();
-        let write_spans: Vec<Span> = step.writes.iter().map(|&b| spans[b]).collect();
-        let (shared, exclusive) = arena.split(&read_spans, &write_spans);
+        let write_spans: Vec<Span> = step.writes.iter().chain(&step.scratch).map(|&b| spans[b]).collect();
+        let (shared, mut exclusive) = arena.split(&read_spans, &write_spans);
+        let scratch = exclusive.split_off(step.writes.len()).pop().unwrap_or_default();
         let (mut shared, mut exclusive) = (shared.into_iter(), exclusive.into_iter());
         let inputs: Option<Vec<Operand<'_>>> = step
             .reads
@@ -261,7 +262,7 @@ impl Plan {
             _ => exclusive.next().map(Target::Floats),
         });
         let mut outputs: Vec<Target<'_>> = targets.flatten().collect();
-        kernel.run(&inputs, &mut outputs, pool).map_err(|e| fault(function, step.op, e))?;
+        kernel.run(&inputs, &mut outputs, scratch, pool).map_err(|e| fault(function, step.op, e))?;
         drop(inputs);
         for &b in &step.rounded {
             round_to_half(arena.write(spans[b]), pool);

@@ -271,6 +271,27 @@ impl Pool {
     }
 }
 
+impl Pool {
+    /// Runs `f(row, offset, part)` on parts of the rows of `row` elements that `out` is made of, where `part` begins
+    /// `offset` elements after the begin of its row; long rows are cut, several short ones make a task.
+    pub fn row_parts_mut<T: Send>(
+        &self,
+        out: &mut [T],
+        row: usize,
+        grain: usize,
+        f: impl Fn(usize, usize, &mut [T]) + Sync,
+    ) {
+        self.rows_mut(out, 1, grain, |first, mut out| {
+            let (mut at, mut offset) = (first / row, first % row);
+            while !out.is_empty() {
+                let (own, rest) = out.split_at_mut(out.len().min(row - offset));
+                f(at, offset, own);
+                (out, at, offset) = (rest, at + 1, 0);
+            }
+        });
+    }
+}
+
 impl Drop for Pool {
     fn drop(&mut self) {
         lock(&self.shared.slot).closed = true;
@@ -419,6 +440,11 @@ mod tests {
         assert!(out.iter().enumerate().all(|(i, &v)| v == i / 10 + 1));
         pool.rows_mut(&mut out, 7, 1, |row, rows| {
             rows.iter_mut().enumerate().for_each(|(i, v)| *v = row * 7 + i)
+        });
+        assert!(out.iter().enumerate().all(|(i, &v)| v == i));
+        let mut out = vec![usize::MAX; 50 * 7];
+        pool.row_parts_mut(&mut out, 50, 8, |row, offset, part| {
+            part.iter_mut().enumerate().for_each(|(i, v)| *v = row * 50 + offset + i);
         });
         assert!(out.iter().enumerate().all(|(i, &v)| v == i));
         let sum = AtomicUsize::new(0);

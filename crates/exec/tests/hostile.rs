@@ -212,3 +212,35 @@ fn extents_of_0_are_no_trouble() {
         });
     }
 }
+
+/// Scores of attention, and the keys that sorting compares, are no tensors of the program.
+#[test]
+fn memory_that_kernels_work_in_counts() {
+    let heads = |b: &mut Builder| {
+        let [q, k, v] = ["q", "k", "v"].map(|name| float_input(b, name, &[1, 4, 512, 16]));
+        let op = b.op("scaled_dot_product_attention").arg("query", q).arg("key", k);
+        op.arg("value", v).one("y")
+    };
+    let sorted = |b: &mut Builder| {
+        let x = float_input(b, "x", &[1, 1 << 20]);
+        b.op("argsort").arg("x", x).int("axis", 1).bool("ascending", true).one("y")
+    };
+    // Scores and their softmax as `fp32`; keys of 8 bytes.
+    let (scores, keys) = (2 * 4 * 512 * 512 * 4, 8 << 20);
+    let check = |build: &dyn Fn(&mut Builder) -> Made, least: u64| {
+        let limited = |memory_limit: u64| {
+            let options = Options { memory_limit, ..Options::default() };
+            session(Opset::Ios18, &options, build)
+        };
+        let mut short = limited(least);
+        let error = short.prepare().expect_err("needs more");
+        assert!(
+            matches!(error, PredictError::Memory { needed, limit, .. } if needed > least && limit == least)
+        );
+        assert!(error.to_string().contains("intermediate tensors"), "{error}");
+        assert_eq!((short.plan_count(), short.arena_bytes()), (0, 0));
+        limited(3 * least).prepare().expect("fits");
+    };
+    check(&heads, scores);
+    check(&sorted, keys);
+}

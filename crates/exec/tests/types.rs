@@ -429,3 +429,15 @@ fn quantized_activations() {
         });
     }
 }
+
+#[test]
+fn ones_and_zeros_in_place_of_indices() {
+    check("one_hot", &BASIC, |c| {
+        let (n, axis) = (c.r.size(2, 9), c.r.size(0, 2) as i32);
+        // Negative indices, and those beyond the end, mark nothing.
+        let indices = c.indices(&[3, 4], n + 1);
+        let [on, off] = [2, 3].map(|v| Tensor::scalar_f64(c.dtype, f64::from(v % 3)));
+        let op = c.b.op("one_hot").arg("indices", indices).int("one_hot_vector_size", n as i32);
+        op.int("axis", axis).literal("on_value", on).literal("off_value", off).one("y")
+    });
+}

@@ -109,10 +109,9 @@ impl CopyPlan {
         let fast = self.dims.iter().position(|d| d.1 == 1);
         match fast {
             Some(d) if step != 1 => self.run_tiles(d, x, out, pool),
-            _ => pool.rows_mut(out, inner, GRAIN, |first, rows| {
-                for (i, row) in rows.chunks_exact_mut(inner).enumerate() {
-                    copy_row(x, self.source(first + i, usize::MAX), step, row);
-                }
+            _ => pool.row_parts_mut(out, inner, GRAIN, |row, offset, out| {
+                let from = self.source(row, usize::MAX) as isize + offset as isize * step;
+                copy_row(x, from as usize, step, out);
             }),
         }
     }
@@ -134,20 +133,23 @@ impl CopyPlan {
         let (columns, step) = self.dims[self.dims.len() - 1];
         let rows = self.dims[fast].0;
         let inside: usize = self.dims[fast + 1..].iter().map(|d| d.0).product();
-        let pieces = rows.div_ceil(TILE);
         let planes = out.len() / (rows * columns);
         let between = inside / columns;
+        // Long rows are cut, so that few of them are work for many threads.
+        let wide = (GRAIN / TILE).max(columns.div_ceil(4 * pool.threads())).next_multiple_of(TILE);
+        let (pieces, cuts) = (rows.div_ceil(TILE), columns.div_ceil(wide));
         let out = Disjoint::new(out);
-        pool.parallel_for(planes * pieces, GRAIN.div_ceil(TILE * columns), |range| {
+        pool.parallel_for(planes * pieces * cuts, GRAIN.div_ceil(TILE * columns.min(wide)), |range| {
             for i in range {
-                let (plane, piece) = (i / pieces, i % pieces);
+                let (plane, piece, cut) = (i / cuts / pieces, i / cuts % pieces, i % cuts);
                 let rows = piece * TILE..rows.min((piece + 1) * TILE);
                 let (source, target) = (
                     self.source(plane, fast) + rows.start,
                     (plane / between * self.dims[fast].0 + rows.start) * inside + plane % between * columns,
                 );
-                for j in (0..columns).step_by(TILE) {
-                    let width = TILE.min(columns - j);
+                let end = columns.min((cut + 1) * wide);
+                for j in (cut * wide..end).step_by(TILE) {
+                    let width = TILE.min(end - j);
                     let mut tile = [x[0]; TILE * TILE];
                     for c in 0..width {
                         let at = (source as isize + (j + c) as isize * step) as usize;
@@ -156,7 +158,7 @@ impl CopyPlan {
                     }
                     for r in 0..rows.len() {
                         let at = target + r * inside + j;
-                        // SAFETY: every row of the result belongs to one piece of one plane.
+                        // SAFETY: every tile of the result belongs to one task.
                         unsafe { out.slice(at..at + width) }.copy_from_slice(&tile[r * TILE..][..width]);
                     }
                 }
@@ -179,6 +181,15 @@ fn copy_row<T: Copy>(x: &[T], at: usize, step: isize, row: &mut [T]) {
     }
 }
 
+/// Copies `x` to `out`.
+///
+/// # Panics
+/// When the lengths differ.
+pub fn copy<T: Copy + Send + Sync>(x: &[T], out: &mut [T], pool: &Pool) {
+    assert_eq!(x.len(), out.len(), "elements of a copy");
+    pool.rows_mut(out, 1, 4 * GRAIN, |first, out| out.copy_from_slice(&x[first..first + out.len()]));
+}
+
 /// Joins `parts` along an axis: each is `[outer, extent, inner]` with its own extent, given beside it.
 ///
 /// # Panics
@@ -193,13 +204,12 @@ pub fn concat<T: Copy + Send + Sync>(
     let total: usize = parts.iter().map(|p| p.1 * inner).sum();
     assert_eq!(out.len(), outer * total, "elements of a concatenation");
     assert!(parts.iter().all(|p| p.0.len() == outer * p.1 * inner), "elements of a part of a concatenation");
-    pool.rows_mut(out, total, GRAIN, |first, rows| {
-        for (i, mut row) in rows.chunks_exact_mut(total).enumerate() {
-            for (part, extent) in parts {
-                let (own, rest) = row.split_at_mut(extent * inner);
-                own.copy_from_slice(&part[(first + i) * own.len()..][..own.len()]);
-                row = rest;
-            }
+    pool.row_parts_mut(out, total, GRAIN, |row, mut offset, mut out| {
+        for (part, extent) in parts {
+            let len = extent * inner;
+            let (own, rest) = out.split_at_mut(out.len().min(len.saturating_sub(offset)));
+            own.copy_from_slice(&part[(row * len + offset).min(part.len())..][..own.len()]);
+            (out, offset) = (rest, offset.saturating_sub(len));
         }
     });
 }
@@ -221,10 +231,8 @@ pub fn split<T: Copy + Send + Sync>(
     for (out, extent) in outs {
         let own = *extent * inner;
         assert_eq!(out.len(), outer * own, "elements of a part of a split");
-        pool.rows_mut(out, own, GRAIN, |first, rows| {
-            for (i, row) in rows.chunks_exact_mut(own.max(1)).enumerate() {
-                row.copy_from_slice(&x[(first + i) * total + at..][..own]);
-            }
+        pool.row_parts_mut(out, own, GRAIN, |row, offset, out| {
+            out.copy_from_slice(&x[row * total + at + offset..][..out.len()]);
         });
         at += own;
     }
@@ -288,8 +296,8 @@ pub fn tiled(extent: usize, times: usize) -> Indices {
 pub struct RemapPlan {
     /// Source extent and indices, outer to inner; the last dimension is the one of `runs`.
     outer: Vec<(usize, Vec<usize>)>,
-    /// Stretches of the innermost dimension that follow one another in the source: `(source or FILL, length)`.
-    runs: Vec<(usize, usize)>,
+    /// Stretches of the innermost dimension that follow one another in the source.
+    runs: Vec<Run>,
     inner_in: usize,
     inner_out: usize,
     source_len: usize,
@@ -318,8 +326,8 @@ impl RemapPlan {
             }
         }
         dims.reverse();
-        let (inner_in, runs) = inner.unwrap_or((block, vec![(0, block)]));
-        let inner_out = runs.iter().map(|r| r.1).sum();
+        let (inner_in, runs) = inner.unwrap_or_else(|| (block, runs(&[0], block)));
+        let inner_out = runs.last().map_or(0, |r| r.to + r.len);
         Ok(Self { outer: dims, runs, inner_in, inner_out, source_len: shape.iter().product() })
     }
 
@@ -346,13 +354,9 @@ impl RemapPlan {
     pub fn run<T: Copy + Send + Sync>(&self, x: &[T], fill: T, out: &mut [T], pool: &Pool) {
         assert_eq!(x.len(), self.source_len, "elements of an indexed copy's source");
         assert_eq!(out.len(), self.output_len(), "elements of an indexed copy");
-        pool.rows_mut(out, self.inner_out, GRAIN, |first, rows| {
-            for (i, row) in rows.chunks_exact_mut(self.inner_out.max(1)).enumerate() {
-                match self.source(first + i) {
-                    Some(at) => self.copy_row(&x[at..at + self.inner_in], fill, row),
-                    None => row.fill(fill),
-                }
-            }
+        pool.row_parts_mut(out, self.inner_out, GRAIN, |row, offset, out| match self.source(row) {
+            Some(at) => copy_runs(&self.runs, offset, &[&x[at..at + self.inner_in]], fill, out),
+            None => out.fill(fill),
         });
     }
 
@@ -369,34 +373,55 @@ impl RemapPlan {
         }
         Some(at)
     }
+}
 
-    fn copy_row<T: Copy>(&self, x: &[T], fill: T, mut row: &mut [T]) {
-        for &(at, len) in &self.runs {
-            let (own, rest) = row.split_at_mut(len);
-            match at {
-                FILL => own.fill(fill),
-                _ if len == 1 => own[0] = x[at],
-                _ => own.copy_from_slice(&x[at..at + len]),
-            }
-            row = rest;
+/// `len` elements of a result from `to` on: those of operand `operand` from `from` on, or the fill value ([`FILL`]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Run {
+    pub operand: u32,
+    pub to: usize,
+    pub from: usize,
+    pub len: usize,
+}
+
+/// Appends `len` elements, to the last of `runs` where they go on from there.
+pub(crate) fn push_run(runs: &mut Vec<Run>, operand: u32, from: usize, len: usize) {
+    match runs.last_mut() {
+        Some(r) if from == FILL && r.from == FILL => r.len += len,
+        Some(r) if from != FILL && r.from != FILL && r.operand == operand && r.from + r.len == from => {
+            r.len += len;
+        }
+        last => {
+            let to = last.map_or(0, |r| r.to + r.len);
+            runs.push(Run { operand, to, from, len });
         }
     }
 }
 
-/// Stretches of `list` that follow one another, in elements of `block` each.
-fn runs(list: &[usize], block: usize) -> Vec<(usize, usize)> {
-    let mut runs: Vec<(usize, usize)> = Vec::new();
-    for &index in list {
-        let at = if index == FILL { FILL } else { index * block };
-        match runs.last_mut() {
-            Some((start, len))
-                if (at == FILL && *start == FILL)
-                    || (at != FILL && *start != FILL && *start + *len == at) =>
-            {
-                *len += block;
-            }
-            _ => runs.push((at, block)),
+/// Copies what `runs` say for the elements of the result from `first` on.
+pub(crate) fn copy_runs<T: Copy>(runs: &[Run], first: usize, sources: &[&[T]], fill: T, mut out: &mut [T]) {
+    let (mut at, begin) =
+        (first, if first == 0 { 0 } else { runs.partition_point(|r| r.to + r.len <= first) });
+    for run in &runs[begin..] {
+        let skipped = at - run.to;
+        let (own, rest) = out.split_at_mut((run.len - skipped).min(out.len()));
+        match (run.from, own) {
+            (FILL, own) => own.fill(fill),
+            (from, [own]) => *own = sources[run.operand as usize][from + skipped],
+            (from, own) => own.copy_from_slice(&sources[run.operand as usize][from + skipped..][..own.len()]),
         }
+        if rest.is_empty() {
+            return;
+        }
+        (out, at) = (rest, run.to + run.len);
+    }
+}
+
+/// Stretches of `list` that follow one another, in elements of `block` each.
+fn runs(list: &[usize], block: usize) -> Vec<Run> {
+    let mut runs = Vec::new();
+    for &index in list {
+        push_run(&mut runs, 0, if index == FILL { FILL } else { index * block }, block);
     }
     runs
 }
@@ -507,6 +532,43 @@ mod tests {
             split(&want, 3, 4, &mut [(&mut x, 2), (&mut y, 1), (&mut z, 5)], pool);
             assert!((&x, &y, &z) == (&a, &b, &c));
         });
+    }
+
+    /// Each as one long row, and as many short ones.
+    #[test]
+    fn large_copies_are_shared() {
+        for (outer, extents, inner) in [(1, [3, 1, 2], 20_011), (9001, [1, 2, 1], 3)] {
+            let total: usize = extents.iter().sum();
+            let all = count_up(&[outer, total, inner]);
+            let mut begin = 0;
+            let parts = extents.map(|n| {
+                let plan =
+                    CopyPlan::slice(&[outer, total, inner], &[0, begin, 0], &[1; 3], &[outer, n, inner]);
+                let indices =
+                    RemapPlan::gather(&[outer, total, inner], 1, &(begin..begin + n).collect::<Vec<_>>());
+                let want: Vec<i32> = (0..outer * n * inner)
+                    .map(|i| ((i / (n * inner) * total + begin) * inner + i % (n * inner)) as i32)
+                    .collect();
+                let (plan, indices) = (plan.unwrap(), indices.unwrap());
+                check("slice", plan.output_len(), &want, |out, pool| plan.run(&all, out, pool));
+                check("gather", indices.output_len(), &want, |out, pool| indices.run(&all, 0, out, pool));
+                begin += n;
+                (want, n)
+            });
+            let given = [0, 1, 2].map(|p| (parts[p].0.as_slice(), parts[p].1));
+            check("concat", all.len(), &all, |out, pool| concat(&given, outer, inner, out, pool));
+            on_every_pool(|pool| {
+                let [mut a, mut b, mut c] = [0, 1, 2].map(|p| vec![-1; parts[p].0.len()]);
+                let mut outs = [(&mut a[..], extents[0]), (&mut b[..], extents[1]), (&mut c[..], extents[2])];
+                split(&all, outer, inner, &mut outs, pool);
+                assert!(outs.iter().zip(&parts).all(|(got, want)| *got.0 == want.0));
+            });
+        }
+        for (shape, perm) in [([3, 30_001], [1, 0]), ([30_001, 3], [1, 0]), ([301, 203], [1, 0])] {
+            let want = each_index(&[shape[1], shape[0]], |i| at(&shape, [i[1], i[0]].into_iter()));
+            let plan = CopyPlan::transpose(&shape, &perm).unwrap();
+            check("transpose", want.len(), &want, |out, pool| plan.run(&count_up(&shape), out, pool));
+        }
     }
 
     #[test]

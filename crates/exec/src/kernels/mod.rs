@@ -24,8 +24,10 @@ pub mod recurrent_plain;
 pub mod reduce;
 pub mod resize;
 pub mod rows;
+pub mod scan;
 pub mod simd;
 pub mod softmax;
+pub mod sort;
 mod stencil;
 mod window;
 

@@ -313,43 +313,61 @@ pub enum Extreme {
 }
 
 /// Positions of the extremes along the middle of `x [outer, n, inner]`, the first of equals and of NaNs:
-/// `out [outer, inner]`.
+/// `out [outer, inner]`, as `put` writes them.
 ///
 /// # Panics
 /// When the lengths do not fit the extents, or `n` is 0.
-pub fn arg_extreme(
+pub fn arg_extreme<T: Send>(
     extreme: Extreme,
     x: &[f32],
     (outer, n, inner): (usize, usize, usize),
-    out: &mut [i32],
+    out: &mut [T],
     pool: &Pool,
+    put: impl Fn(usize) -> T + Sync,
 ) {
     assert!(n > 0, "position of an extreme among 0 elements");
     assert_eq!(x.len(), outer * n * inner, "elements of an extreme");
     assert_eq!(out.len(), outer * inner, "elements of an extreme's result");
-    let before = |a: f32, b: f32| match extreme {
-        Extreme::Max => a > b,
-        Extreme::Min => a < b,
-    };
-    pool.rows_mut(out, inner, GRAIN / n.max(1), |first, out| {
-        for (i, out) in out.chunks_exact_mut(inner.max(1)).enumerate() {
-            let x = &x[(first + i) * n * inner..][..n * inner];
-            if inner == 1 {
-                out[0] = first_extreme(pool.isa(), extreme, x);
-                continue;
-            }
-            for (j, out) in out.iter_mut().enumerate() {
-                let mut best = 0;
-                for k in 1..n {
-                    let (a, b) = (x[k * inner + j], x[best * inner + j]);
-                    if before(a, b) || (a.is_nan() && !b.is_nan()) {
-                        best = k;
-                    }
-                }
-                *out = best as i32;
-            }
+    if inner == 1 {
+        pool.rows_mut(out, 1, GRAIN / n, |first, out| {
+            let lines = x[first * n..].chunks_exact(n);
+            out.iter_mut().zip(lines).for_each(|(o, x)| *o = put(first_extreme(pool.isa(), extreme, x)));
+        });
+        return;
+    }
+    pool.row_parts_mut(out, inner, GRAIN / n, |o, first, out| {
+        for (i, out) in out.chunks_mut(COLUMNS).enumerate() {
+            let x = &x[o * n * inner + first + i * COLUMNS..];
+            let found = match extreme {
+                Extreme::Max => extreme_columns(x, n, inner, out.len(), |a, b| a > b),
+                Extreme::Min => extreme_columns(x, n, inner, out.len(), |a, b| a < b),
+            };
+            out.iter_mut().zip(found).for_each(|(o, i)| *o = put(i as usize));
         }
     });
+}
+
+/// Columns that are searched side by side.
+const COLUMNS: usize = 64;
+
+/// In which of `n` rows, `step` apart, each of the first `width` columns of `x` has its extreme.
+fn extreme_columns(
+    x: &[f32],
+    n: usize,
+    step: usize,
+    width: usize,
+    before: impl Fn(f32, f32) -> bool,
+) -> [u32; COLUMNS] {
+    let (mut best, mut found) = ([0.0; COLUMNS], [0; COLUMNS]);
+    best[..width].copy_from_slice(&x[..width]);
+    for k in 1..n {
+        for ((best, found), &x) in best.iter_mut().zip(&mut found).zip(&x[k * step..k * step + width]) {
+            if before(x, *best) || (x.is_nan() && !best.is_nan()) {
+                (*best, *found) = (x, k as u32);
+            }
+        }
+    }
+    found
 }
 
 struct Run<'a, F>(F, &'a [f32]);
@@ -362,13 +380,13 @@ impl<F: Fold> Kernel for Run<'_, F> {
     }
 }
 
-fn first_extreme(isa: Isa, extreme: Extreme, x: &[f32]) -> i32 {
+fn first_extreme(isa: Isa, extreme: Extreme, x: &[f32]) -> usize {
     let value = match extreme {
         Extreme::Max => isa.run(Run(Largest, x)),
         Extreme::Min => isa.run(Run(Smallest, x)),
     };
     let found = x.iter().position(|&x| x == value || (x.is_nan() && value.is_nan()));
-    found.unwrap_or(0) as i32
+    found.unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -466,7 +484,8 @@ mod tests {
     #[test]
     fn extremes_are_found_at_their_first_position() {
         let mut rng = Rng::new(2);
-        for (outer, n, inner) in [(3, 1, 1), (5, 100, 1), (2, 7, 33), (1, 1000, 1), (4, 9, 2)] {
+        for (outer, n, inner) in [(3, 1, 1), (5, 100, 1), (2, 7, 33), (1, 1000, 1), (4, 9, 2), (2, 5, 20_001)]
+        {
             let x: Vec<f32> = (0..outer * n * inner).map(|_| rng.int(0, 20) as f32).collect();
             for (extreme, sign) in [(Extreme::Max, 1.0), (Extreme::Min, -1.0)] {
                 let mut want = Vec::new();
@@ -476,7 +495,7 @@ mod tests {
                 }
                 on_every_pool(|pool| {
                     let mut out = vec![-1; outer * inner];
-                    arg_extreme(extreme, &x, (outer, n, inner), &mut out, pool);
+                    arg_extreme(extreme, &x, (outer, n, inner), &mut out, pool, |i| i as i32);
                     assert_eq!(out, want);
                 });
             }

@@ -1,6 +1,8 @@
-//! Walks several tensors that broadcast to one shape, row by row.
+//! Walks several tensors that broadcast to one shape, row by row, on several threads where that is worth it.
 
+use super::elementwise::GRAIN;
 use super::{Misfit, fits};
+use crate::pool::Pool;
 
 /// How `N` operands lie beside a result of one shape.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,25 +45,54 @@ impl<const N: usize> Rows<N> {
         Ok(Self { outer: dims, len, steps })
     }
 
-    /// Calls `f(start of the row in the result, start in each operand)` for every row.
-    pub fn each(&self, mut f: impl FnMut(usize, [usize; N])) {
-        let count: usize = self.outer.iter().map(|d| d.0).product();
-        if self.len == 0 {
-            return;
-        }
-        let (mut index, mut at) = (vec![0; self.outer.len()], [0; N]);
-        for row in 0..count {
-            f(row * self.len, at);
-            for (i, (extent, steps)) in index.iter_mut().zip(&self.outer).rev() {
-                *i += 1;
-                (0..N).for_each(|k| at[k] += steps[k]);
-                if *i < *extent {
-                    break;
-                }
-                (0..N).for_each(|k| at[k] -= steps[k] * extent);
-                *i = 0;
+    /// Calls `f(elements of the result, where they begin in each operand)` for pieces of rows that together are all of
+    /// `out`, on the threads of `pool`; an element of the result is `width` entries of `out`.
+    ///
+    /// # Panics
+    /// When `out` does not have the extents that the rows were made for.
+    pub fn share<T: Send>(
+        &self,
+        out: &mut [T],
+        width: usize,
+        pool: &Pool,
+        f: impl Fn(&mut [T], [usize; N]) + Sync,
+    ) {
+        let rows: usize = self.outer.iter().map(|d| d.0).product();
+        assert_eq!(out.len(), rows * self.len * width, "elements of a result that operands stretch to");
+        self.share_from(0, out, width, pool, f);
+    }
+
+    /// As [`Rows::share`], where `out` is a part of the result: its elements from `from` on.
+    pub fn share_from<T: Send>(
+        &self,
+        from: usize,
+        out: &mut [T],
+        width: usize,
+        pool: &Pool,
+        f: impl Fn(&mut [T], [usize; N]) + Sync,
+    ) {
+        pool.rows_mut(out, width, GRAIN * width, |first, mut part| {
+            let mut at = from + first;
+            while !part.is_empty() {
+                let (row, skipped) = (at / self.len, at % self.len);
+                let count = (self.len - skipped).min(part.len() / width);
+                let (own, rest) = part.split_at_mut(count * width);
+                let start = self.start(row);
+                f(own, std::array::from_fn(|k| start[k] + skipped * self.steps[k]));
+                (part, at) = (rest, at + count);
             }
+        });
+    }
+
+    /// Where the operands of row `row` begin.
+    fn start(&self, mut row: usize) -> [usize; N] {
+        let mut at = [0; N];
+        for (extent, steps) in self.outer.iter().rev() {
+            let i = row % extent;
+            row /= extent;
+            (0..N).for_each(|k| at[k] += i * steps[k]);
         }
+        at
     }
 }
 
@@ -69,24 +100,40 @@ impl<const N: usize> Rows<N> {
 mod tests {
     use super::*;
 
+    /// The element of each operand beside every element of the result.
+    fn pairs(rows: &Rows<2>, len: usize, pool: &Pool) -> Vec<[usize; 2]> {
+        let mut seen = vec![[usize::MAX; 2]; len];
+        rows.share(&mut seen, 1, pool, |out, at| {
+            let steps = rows.steps;
+            out.iter_mut().enumerate().for_each(|(i, o)| *o = [at[0] + i * steps[0], at[1] + i * steps[1]]);
+        });
+        seen
+    }
+
     #[test]
     fn rows_visit_what_numpy_pairs() {
         let rows = Rows::new(&[2, 3, 4], [&[3, 1], &[2, 1, 4]]).expect("broadcast");
-        let mut seen = Vec::new();
-        rows.each(|out, at| {
-            for i in 0..rows.len {
-                seen.push((out + i, at[0] + i * rows.steps[0], at[1] + i * rows.steps[1]));
+        let wanted: Vec<_> = (0..24).map(|i| [i / 4 % 3, i / 12 * 4 + i % 4]).collect();
+        assert_eq!(pairs(&rows, 24, &Pool::new(1)), wanted);
+    }
+
+    #[test]
+    fn threads_share_long_rows_and_many() {
+        for [a, b] in [[3, 30_001], [30_001, 3], [1, 70_001]] {
+            let rows = Rows::new(&[a, b], [&[a, 1], &[b]]).expect("broadcast");
+            let wanted: Vec<_> = (0..a * b).map(|i| [i / b, i % b]).collect();
+            for threads in [1, 2, 3] {
+                assert!(pairs(&rows, a * b, &Pool::new(threads)) == wanted, "[{a}, {b}] on {threads}");
             }
-        });
-        let wanted: Vec<_> = (0..24).map(|i| (i, i / 4 % 3, i / 12 * 4 + i % 4)).collect();
-        assert_eq!(seen, wanted);
+        }
     }
 
     #[test]
     fn equal_shapes_are_one_row_and_empty_ones_none() {
         let rows = Rows::new(&[2, 3], [&[2, 3], &[1, 1]]).expect("broadcast");
         assert_eq!((rows.outer.len(), rows.len, rows.steps), (0, 6, [1, 0]));
-        Rows::new(&[2, 0], [&[2, 0]]).expect("broadcast").each(|_, _| panic!("no row"));
+        let none = Rows::new(&[2, 0], [&[2, 0]]).expect("broadcast");
+        none.share(&mut [0u8; 0], 1, &Pool::new(1), |_, _| panic!("no row"));
         assert!(Rows::new(&[2], [&[3]]).is_err());
     }
 }

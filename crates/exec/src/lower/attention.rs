@@ -1,14 +1,15 @@
 //! Attention, and the products of `einsum`.
 
-use super::mixed::{Mixed, Operand, Target, unforeseen};
+use super::mixed::{Ints, Mixed, Operand, Target, unforeseen};
 use super::{Io, Kernel, Lowered, Lowering};
+use crate::kernels::elementwise::GRAIN;
 use crate::kernels::layout::CopyPlan;
 use crate::kernels::rows::Rows;
 use crate::kernels::softmax::softmax;
 use crate::kernels::{Epilogue, gemm};
 use crate::pool::Pool;
 use anemone_mil::ops::Fault;
-use std::sync::Mutex;
+use std::borrow::Cow;
 
 /// Scores that are held at once.
 const SCORES: usize = 1 << 22;
@@ -22,8 +23,14 @@ struct Attention {
     width: usize,
     /// How the mask lies beside the scores of all heads.
     mask: Option<Rows<2>>,
-    /// Scores and the scratch of products.
-    scratch: Mutex<Vec<f32>>,
+}
+
+/// What is added to scores.
+enum Mask<'a> {
+    /// These.
+    Floats(Cow<'a, [f32]>),
+    /// Minus infinity where one is 0.
+    Bools(Ints<'a>),
 }
 
 /// `scaled_dot_product_attention`.
@@ -55,97 +62,87 @@ pub(super) fn attention(l: &Lowering<'_>) -> Option<Lowered> {
         depth: *depth,
         width: *width,
         mask,
-        scratch: Mutex::default(),
     });
     Some(Lowered::Mixed { kernel, reads })
 }
 
 impl Mixed for Attention {
-    fn run(&self, inputs: &[Operand<'_>], outputs: &mut [Target<'_>], pool: &Pool) -> Result<(), Fault> {
+    /// Scores, their shares, and what the products want.
+    fn scratch(&self, pool: &Pool) -> usize {
+        let count = self.at_once();
+        let products = [self.to_keys(count).scratch(pool), self.to_values(count).scratch(pool)];
+        2 * count * self.queries * self.keys + products[0].max(products[1])
+    }
+
+    fn run(
+        &self,
+        inputs: &[Operand<'_>],
+        outputs: &mut [Target<'_>],
+        scratch: &mut [f32],
+        pool: &Pool,
+    ) -> Result<(), Fault> {
         let ([q, k, v, mask @ ..], [Target::Floats(out)]) = (inputs, outputs) else {
             return Err(unforeseen());
         };
         let (q, k, v) = (q.floats(), k.floats(), v.floats());
-        let added = self.mask.as_ref().zip(mask.first()).map(|(rows, mask)| (rows, weights(mask)));
-        let mut scratch = self.scratch.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let size = self.queries * self.keys;
-        let heads = (SCORES / size).clamp(1, self.batch);
-        let mut first = 0;
-        while first < self.batch {
-            let count = heads.min(self.batch - first);
-            self.heads(first, count, (&q, &k, &v), added.as_ref(), out, &mut scratch, pool);
-            first += count;
+        let mask = mask.first().map(|mask| match mask {
+            Operand::Tensor(t) if !t.dtype().is_float() => Mask::Bools(Ints::of(t)),
+            other => Mask::Floats(other.floats()),
+        });
+        for first in (0..self.batch).step_by(self.at_once()) {
+            let count = self.at_once().min(self.batch - first);
+            let from = |all: &[f32], size: usize| first * size..all.len();
+            let out = &mut out[first * self.queries * self.width..][..count * self.queries * self.width];
+            let (q, k) = (&q[from(&q, self.queries * self.depth)], &k[from(&k, self.keys * self.depth)]);
+            let v = &v[from(&v, self.keys * self.width)];
+            let (scores, rest) = scratch.split_at_mut(count * self.queries * self.keys);
+            let (shares, rest) = rest.split_at_mut(scores.len());
+            self.to_keys(count).run(q, k, Epilogue::default(), scores, rest, pool);
+            self.scale(first, mask.as_ref(), scores, pool);
+            softmax(scores, (count * self.queries, self.keys, 1), shares, pool);
+            self.to_values(count).run(shares, v, Epilogue::default(), out, rest, pool);
         }
         Ok(())
     }
 }
 
-/// What is added to scores: floats as they are, minus infinity where a boolean is false.
-fn weights(mask: &Operand<'_>) -> Vec<f32> {
-    match mask {
-        Operand::Floats(m) => m.to_vec(),
-        Operand::Tensor(t) if t.dtype().is_float() => t.to_f32s(),
-        Operand::Tensor(t) => {
-            t.to_bools().into_iter().map(|b| if b { 0.0 } else { f32::NEG_INFINITY }).collect()
-        }
-    }
-}
-
 impl Attention {
-    #[allow(clippy::too_many_arguments, reason = "operands, result, memory and threads of one computation")]
-    fn heads(
-        &self,
-        first: usize,
-        count: usize,
-        (q, k, v): (&[f32], &[f32], &[f32]),
-        mask: Option<&(&Rows<2>, Vec<f32>)>,
-        out: &mut [f32],
-        scratch: &mut Vec<f32>,
-        pool: &Pool,
-    ) {
-        let Attention { queries, keys, depth, width, .. } = *self;
-        let product = |m, k, n, transpose_b, a: usize, b: usize| gemm::MatMul {
-            m,
-            k,
-            n,
-            transpose_a: false,
-            transpose_b,
-            offsets: (0..count).map(|i| (i * a, i * b)).collect(),
-        };
-        let to_keys = product(queries, depth, keys, true, queries * depth, keys * depth);
-        let to_values = product(queries, keys, width, false, queries * keys, keys * width);
-        let len = count * queries * keys;
-        let wanted = 2 * len + to_keys.scratch(pool).max(to_values.scratch(pool));
-        if scratch.len() < wanted {
-            scratch.resize(wanted, 0.0);
-        }
-        let (scores, rest) = scratch.split_at_mut(len);
-        let (shares, rest) = rest.split_at_mut(len);
-        let (q, k) = (&q[first * queries * depth..], &k[first * keys * depth..]);
-        to_keys.run(q, k, Epilogue::default(), scores, rest, pool);
-        let scale = 1.0 / (depth as f32).sqrt();
-        scores.iter_mut().for_each(|s| *s *= scale);
-        if let Some((rows, mask)) = mask {
-            add_mask(rows, mask, first * queries * keys, scores);
-        }
-        softmax(scores, (count * queries, keys, 1), shares, pool);
-        let out = &mut out[first * queries * width..(first + count) * queries * width];
-        to_values.run(shares, &v[first * keys * width..], Epilogue::default(), out, rest, pool);
+    /// Heads whose scores are held at once.
+    fn at_once(&self) -> usize {
+        (SCORES / (self.queries * self.keys)).clamp(1, self.batch)
     }
-}
 
-/// Adds the mask to the scores from element `from` of all of them on.
-fn add_mask(rows: &Rows<2>, mask: &[f32], from: usize, scores: &mut [f32]) {
-    rows.each(|at, [m, _]| {
-        let (start, end) = (at.max(from), (at + rows.len).min(from + scores.len()));
-        if start < end {
-            let scores = &mut scores[start - from..end - from];
-            match rows.steps[0] {
-                0 => scores.iter_mut().for_each(|s| *s += mask[m]),
-                _ => scores.iter_mut().zip(&mask[m + start - at..]).for_each(|(s, m)| *s += m),
+    fn to_keys(&self, count: usize) -> gemm::MatMul {
+        let Attention { queries, keys, depth, .. } = *self;
+        let offsets = (0..count).map(|i| (i * queries * depth, i * keys * depth)).collect();
+        gemm::MatMul { m: queries, k: depth, n: keys, transpose_a: false, transpose_b: true, offsets }
+    }
+
+    fn to_values(&self, count: usize) -> gemm::MatMul {
+        let Attention { queries, keys, width, .. } = *self;
+        let offsets = (0..count).map(|i| (i * queries * keys, i * keys * width)).collect();
+        gemm::MatMul { m: queries, k: keys, n: width, transpose_a: false, transpose_b: false, offsets }
+    }
+
+    /// Divides the scores from head `first` on by the root of the depth and adds the mask.
+    fn scale(&self, first: usize, mask: Option<&Mask<'_>>, scores: &mut [f32], pool: &Pool) {
+        let scale = 1.0 / (self.depth as f32).sqrt();
+        let (Some(rows), Some(mask)) = (&self.mask, mask) else {
+            return pool.rows_mut(scores, 1, GRAIN, |_, scores| scores.iter_mut().for_each(|s| *s *= scale));
+        };
+        let lost = |kept: bool| if kept { 0.0 } else { f32::NEG_INFINITY };
+        let step = rows.steps[0];
+        rows.share_from(first * self.queries * self.keys, scores, 1, pool, |scores, [m, _]| match mask {
+            Mask::Floats(mask) if step == 0 => scores.iter_mut().for_each(|s| *s = *s * scale + mask[m]),
+            Mask::Floats(mask) => {
+                scores.iter_mut().zip(&mask[m..]).for_each(|(s, mask)| *s = *s * scale + mask);
             }
-        }
-    });
+            Mask::Bools(mask) => {
+                let places = scores.iter_mut().enumerate();
+                places.for_each(|(i, s)| *s = *s * scale + lost(mask.at(m + i * step) != 0));
+            }
+        });
+    }
 }
 
 /// `einsum` `nchw,nwhu->nchu`: transposed to `n * h` products, and back.

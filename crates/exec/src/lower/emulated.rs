@@ -19,9 +19,6 @@ use std::sync::Arc;
 /// Elements that are worth waking a thread for.
 const GRAIN: usize = 1 << 12;
 
-/// Elements of the padded input of an 8-bit convolution, which lies outside of the arena.
-const MOST_PADDED: usize = 1 << 28;
-
 /// Lowers an op that is to be emulated; `None` when it is computed as without emulation.
 pub(crate) fn lower(ready: &Ready, function: &Function, id: OpId, pool: &Pool) -> Option<Lowered> {
     let how = ready.how(function, id)?;
@@ -63,18 +60,25 @@ fn whole_conv(l: &Lowering<'_>, ready: &Ready, id: OpId, gauge: Option<Arc<Gauge
     let view = ops::Conv::of(&l.site).ok()?;
     let geometry = conv_geometry(&l.site, &view)?;
     let conv = Conv::new(geometry, &whole.weight, whole_finish(l, &whole.scales)?, gauge)?;
-    if conv.memory() > MOST_PADDED {
-        return None;
-    }
     Some(Lowered::Mixed { kernel: Box::new(WholeConv(conv)), reads: vec![whole.input] })
 }
 
 struct WholeConv(Conv);
 
 impl Mixed for WholeConv {
-    fn run(&self, inputs: &[Operand<'_>], outputs: &mut [Target<'_>], pool: &Pool) -> Result<(), Fault> {
+    fn scratch(&self, _: &Pool) -> usize {
+        self.0.memory()
+    }
+
+    fn run(
+        &self,
+        inputs: &[Operand<'_>],
+        outputs: &mut [Target<'_>],
+        scratch: &mut [f32],
+        pool: &Pool,
+    ) -> Result<(), Fault> {
         let ([x], [Target::Floats(out)]) = (inputs, outputs) else { return Err(unforeseen()) };
-        self.0.compute(&x.floats(), out, &mut vec![0.0; self.0.memory()], pool);
+        self.0.compute(&x.floats(), out, scratch, pool);
         Ok(())
     }
 }
@@ -118,7 +122,13 @@ struct WholeLinear {
 }
 
 impl Mixed for WholeLinear {
-    fn run(&self, inputs: &[Operand<'_>], outputs: &mut [Target<'_>], pool: &Pool) -> Result<(), Fault> {
+    fn run(
+        &self,
+        inputs: &[Operand<'_>],
+        outputs: &mut [Target<'_>],
+        _: &mut [f32],
+        pool: &Pool,
+    ) -> Result<(), Fault> {
         let ([x], [Target::Floats(out)]) = (inputs, outputs) else { return Err(unforeseen()) };
         self.product.compute(&x.floats(), &self.weight, out, pool);
         Ok(())

@@ -2,7 +2,7 @@
 
 use super::{Lowered, Lowering, plain};
 use crate::kernels::layout::{
-    CopyPlan, Indices, PadMode, RemapPlan, concat as join, padded, split as part, tiled,
+    CopyPlan, Indices, PadMode, RemapPlan, concat as join, copy, padded, split as part, tiled,
 };
 use anemone_mil::DType;
 use anemone_mil::ops::{self, Concat, Pad, SliceByIndex, Split, transposition};
@@ -18,7 +18,7 @@ pub(super) fn cast(l: &Lowering<'_>) -> Option<Lowered> {
     let from = l.site.tensor("x").ok()?.dtype;
     match (from, l.result()?.dtype) {
         (DType::F16, DType::F32) => Some(Lowered::Alias(x)),
-        (DType::F32, DType::F16) => Some(plain(vec![x], |io, _| io.outputs[0].copy_from_slice(io.inputs[0]))),
+        (DType::F32, DType::F16) => Some(plain(vec![x], |io, pool| copy(io.inputs[0], io.outputs[0], pool))),
         (a, b) if a == b => Some(Lowered::Alias(x)),
         _ => None,
     }

@@ -1,13 +1,16 @@
 //! What runs along one axis: running sums, sorting, positions of extremes; and normalisations over windows.
 
-use super::mixed::{Operand, Target, is_plain, unforeseen, write_ints};
+use super::mixed::{Mixed, Operand, Target, by_width, is_plain, unforeseen, write_ints};
 use super::typed::mixed;
 use super::{Lowered, Lowering, plain};
+use crate::kernels::elementwise::GRAIN;
 use crate::kernels::norm::{self, LocalResponse};
 use crate::kernels::reduce::{Extreme, arg_extreme};
-use anemone_mil::ops::{Reduction, TopK};
+use crate::kernels::scan::{Scan, running_sum};
+use crate::kernels::sort::{Ranking, float_key};
+use crate::pool::{Disjoint, Pool};
+use anemone_mil::ops::{Fault, Reduction, TopK};
 use anemone_mil::{DType, ValueId};
-use std::cmp::Ordering;
 
 fn floats(l: &Lowering<'_>, x: ValueId) -> bool {
     l.site.function.value(x).ty.tensor().is_some_and(|t| matches!(t.dtype, DType::F16 | DType::F32))
@@ -19,22 +22,8 @@ pub(super) fn cumsum(l: &Lowering<'_>) -> Option<Lowered> {
     let shape = l.shape(x)?;
     let axis = l.site.axis("axis", shape.len()).ok()?;
     let (exclusive, reverse) = (l.site.bool("exclusive").ok()?, l.site.bool("reverse").ok()?);
-    let (outer, n, inner) = Lowering::around(&shape, axis);
-    Some(plain(vec![x], move |io, _| {
-        let mut sums = vec![0f64; inner];
-        for o in 0..outer {
-            sums.fill(0.0);
-            for i in 0..n {
-                let at = (o * n + if reverse { n - 1 - i } else { i }) * inner;
-                let (x, out) = (&io.inputs[0][at..at + inner], &mut io.outputs[0][at..at + inner]);
-                for ((out, &x), sum) in out.iter_mut().zip(x).zip(&mut sums) {
-                    let before = *sum;
-                    *sum += f64::from(x);
-                    *out = if exclusive { before as f32 } else { *sum as f32 };
-                }
-            }
-        }
-    }))
+    let (scan, around) = (Scan { exclusive, reverse }, Lowering::around(&shape, axis));
+    Some(plain(vec![x], move |io, pool| running_sum(scan, io.inputs[0], around, io.outputs[0], pool)))
 }
 
 /// `reduce_argmax` and `reduce_argmin` of floats.
@@ -45,14 +34,16 @@ pub(super) fn extreme(l: &Lowering<'_>) -> Option<Lowered> {
     let (&[axis], dtype) = (view.axes.as_slice(), l.result()?.dtype) else { return None };
     let around = Lowering::around(&shape, axis);
     let which = if l.site.def.name == "reduce_argmax" { Extreme::Max } else { Extreme::Min };
-    if !floats(l, x) || !is_plain(dtype) || around.1 == 0 {
+    let (counts, width) = (is_plain(dtype) && dtype != DType::Bool, dtype.bits() / 8);
+    if !floats(l, x) || !counts || around.1 == 0 {
         return None;
     }
     Some(mixed(vec![x], move |io, outs, pool| {
         let ([x], [Target::Bytes(out)]) = (io, outs) else { return Err(unforeseen()) };
-        let mut found = vec![0i32; around.0 * around.2];
-        arg_extreme(which, &x.floats(), around, &mut found, pool);
-        write_ints(dtype, found.into_iter().map(i64::from), out);
+        by_width!(width, N => {
+            let put = |i: usize| -> [u8; N] { std::array::from_fn(|b| (i >> (8 * b)) as u8) };
+            arg_extreme(which, &x.floats(), around, out.as_chunks_mut::<N>().0, pool, put);
+        });
         Ok(())
     }))
 }
@@ -69,77 +60,106 @@ pub(super) fn sort(l: &Lowering<'_>) -> Option<Lowered> {
         let axis = l.site.axis("axis", shape.len()).ok()?;
         (axis, l.site.bool("ascending").ok()?, shape[axis])
     };
-    let (float, around) = (floats(l, x), Lowering::around(&shape, axis));
+    let ranking = Ranking::new(Lowering::around(&shape, axis), k).ok()?;
     let dtypes: Option<Vec<DType>> =
         l.site.op.outputs.iter().map(|&v| l.site.function.value(v).ty.tensor().map(|t| t.dtype)).collect();
-    let dtypes = dtypes?;
-    if !dtypes.iter().all(|d| is_plain(*d) || matches!(d, DType::F16 | DType::F32)) || k > around.1 {
+    let (from, dtypes) = (l.site.function.value(x).ty.tensor()?.dtype, dtypes?);
+    let known = |d: DType| is_plain(d) || matches!(d, DType::F16 | DType::F32);
+    if !known(from) || !dtypes.iter().all(|d| known(*d)) {
         return None;
     }
-    Some(mixed(vec![x], move |io, outs, _| {
-        let [x] = io else { return Err(unforeseen()) };
-        let found = if float {
-            let x = x.floats();
-            let order =
-                |a: f32, b: f32| a.is_nan().cmp(&b.is_nan()).then_with(|| directed(&a, &b, ascending));
-            ranked(&x, around, k, order)
-        } else {
-            ranked(&x.ints(), around, k, |a, b| directed(&a, &b, ascending))
-        };
-        let (n, inner) = (around.1, around.2);
-        let mut outs = outs.iter_mut().zip(&dtypes);
-        if values && let Some((out, &dtype)) = outs.next() {
-            let source =
-                |(at, &i): (usize, &usize)| (at / (k * inner).max(1) * n + i) * inner + at % inner.max(1);
-            let places = found.iter().enumerate().map(source);
-            match (x, out) {
-                (x, Target::Floats(out)) => {
-                    let x = x.floats();
-                    out.iter_mut().zip(places).for_each(|(o, at)| *o = x[at]);
-                }
-                (x @ Operand::Tensor(_), Target::Bytes(out)) => {
-                    let x = x.ints();
-                    write_ints(dtype, places.map(|at| x[at]), out);
-                }
-                _ => return Err(unforeseen()),
-            }
-        }
-        if let Some((Target::Bytes(out), &dtype)) = outs.next() {
-            write_ints(dtype, found.iter().map(|&i| i as i64), out);
-        }
-        Ok(())
-    }))
+    let kernel = Box::new(Sort { ranking, ascending, from, values, dtypes });
+    Some(Lowered::Mixed { kernel, reads: vec![x] })
 }
 
-fn directed<T: PartialOrd>(a: &T, b: &T, ascending: bool) -> Ordering {
-    let order = a.partial_cmp(b).unwrap_or(Ordering::Equal);
-    if ascending { order } else { order.reverse() }
+/// `topk` and `argsort`.
+struct Sort {
+    ranking: Ranking,
+    ascending: bool,
+    from: DType,
+    /// The first result is the sorted elements.
+    values: bool,
+    /// Types of the results.
+    dtypes: Vec<DType>,
 }
 
-/// Indices along the middle of `[outer, n, inner]` of the first `k` of every sorted line: `[outer, k, inner]`.
-fn ranked<T: Copy>(
-    x: &[T],
-    (outer, n, inner): (usize, usize, usize),
-    k: usize,
-    order: impl Fn(T, T) -> Ordering,
-) -> Vec<usize> {
-    let mut found = vec![0; outer * k * inner];
-    let mut line: Vec<usize> = Vec::with_capacity(n);
-    for o in 0..outer {
-        for i in 0..inner {
-            let at = |j: usize| x[(o * n + j) * inner + i];
-            let before = |a: &usize, b: &usize| order(at(*a), at(*b)).then(a.cmp(b));
-            line.clear();
-            line.extend(0..n);
-            if k > 0 && k < n {
-                line.select_nth_unstable_by(k - 1, before);
-                line.truncate(k);
-            }
-            line.sort_unstable_by(before);
-            line.iter().take(k).enumerate().for_each(|(r, &j)| found[(o * k + r) * inner + i] = j);
+/// A result whose elements are written one by one.
+enum Places<'a> {
+    None,
+    Floats(Disjoint<'a, f32>),
+    Ints(DType, Disjoint<'a, u8>),
+}
+
+impl Places<'_> {
+    /// Writes an integer into place `at`.
+    ///
+    /// # Safety
+    /// Nothing else writes it at the same time.
+    unsafe fn put(&self, at: usize, v: i64) {
+        if let Places::Ints(dtype, out) = self {
+            let width = dtype.bits() / 8;
+            // SAFETY: as the caller promises.
+            write_ints(*dtype, std::iter::once(v), unsafe { out.slice(at * width..(at + 1) * width) });
         }
     }
-    found
+}
+
+impl Mixed for Sort {
+    /// Keys of 64 bits, and what it takes to align them.
+    fn scratch(&self, pool: &Pool) -> usize {
+        2 * self.ranking.scratch(pool) + 1
+    }
+
+    fn run(
+        &self,
+        inputs: &[Operand<'_>],
+        outputs: &mut [Target<'_>],
+        scratch: &mut [f32],
+        pool: &Pool,
+    ) -> Result<(), Fault> {
+        let [x] = inputs else { return Err(unforeseen()) };
+        // SAFETY: any bytes are a `u64`.
+        let keys = unsafe { scratch.align_to_mut::<u64>() }.1;
+        let mut places = outputs.iter_mut().zip(&self.dtypes).map(|(out, &dtype)| match out {
+            Target::Floats(out) => Places::Floats(Disjoint::new(out)),
+            Target::Bytes(out) => Places::Ints(dtype, Disjoint::new(out)),
+        });
+        let sorted = if self.values { places.next() } else { None }.unwrap_or(Places::None);
+        let positions = places.next().unwrap_or(Places::None);
+        let ascending = self.ascending;
+        if !is_plain(self.from) {
+            let x = x.floats();
+            self.ranking.run(
+                |at| float_key(x[at], ascending),
+                keys,
+                pool,
+                |to, from, i| {
+                    // SAFETY: every place is written once.
+                    unsafe {
+                        if let Places::Floats(sorted) = &sorted {
+                            sorted.slice(to..to + 1)[0] = x[from];
+                        }
+                        positions.put(to, i as i64);
+                    }
+                },
+            );
+            return Ok(());
+        }
+        let x = x.ints();
+        let start = if self.from == DType::U32 { 0 } else { i64::from(i32::MIN) };
+        let key = |at: usize| {
+            let key = (x.at(at) - start) as u32;
+            if ascending { key } else { !key }
+        };
+        self.ranking.run(key, keys, pool, |to, from, i| {
+            // SAFETY: every place is written once.
+            unsafe {
+                sorted.put(to, x.at(from));
+                positions.put(to, i as i64);
+            }
+        });
+        Ok(())
+    }
 }
 
 /// `l2_norm`.
@@ -182,19 +202,31 @@ pub(super) fn per_channel(l: &Lowering<'_>) -> Option<Lowered> {
         return None;
     }
     if l.site.def.name == "prelu" {
-        return Some(plain(vec![x], move |io, _| {
-            let rows = io.inputs[0].chunks_exact(inner).zip(io.outputs[0].chunks_exact_mut(inner));
-            for ((x, out), a) in rows.zip(alpha.iter().cycle()) {
-                out.iter_mut().zip(x).for_each(|(o, &x)| *o = if x < 0.0 { a * x } else { x });
-            }
+        let leaky = move |c: usize, x: f32| if x < 0.0 { alpha[c] * x } else { x };
+        return Some(plain(vec![x], move |io, pool| {
+            each_channel(io.inputs[0], (channels, inner), io.outputs[0], pool, &leaky);
         }));
     }
     let beta = spread(l.floats("beta")?)?;
-    Some(plain(vec![x], move |io, _| {
-        let rows = io.inputs[0].chunks_exact(inner).zip(io.outputs[0].chunks_exact_mut(inner));
-        for ((x, out), (a, b)) in rows.zip(alpha.iter().zip(&beta).cycle()) {
-            let softplus = |x: f32| (-x.abs()).exp().ln_1p() + x.max(0.0);
-            out.iter_mut().zip(x).for_each(|(o, &x)| *o = a * softplus(b * x));
-        }
+    let softplus = |x: f32| (-x.abs()).exp().ln_1p() + x.max(0.0);
+    let scaled = move |c: usize, x: f32| alpha[c] * softplus(beta[c] * x);
+    Some(plain(vec![x], move |io, pool| {
+        each_channel(io.inputs[0], (channels, inner), io.outputs[0], pool, &scaled);
     }))
+}
+
+/// `out = f(channel, x)` for every element of `x [batch, channels, inner]`.
+fn each_channel(
+    x: &[f32],
+    (channels, inner): (usize, usize),
+    out: &mut [f32],
+    pool: &Pool,
+    f: &(impl Fn(usize, f32) -> f32 + Sync),
+) {
+    pool.rows_mut(out, inner, GRAIN, |first, rows| {
+        for (i, row) in rows.chunks_exact_mut(inner).enumerate() {
+            let (c, x) = ((first + i) % channels, &x[(first + i) * inner..][..inner]);
+            row.iter_mut().zip(x).for_each(|(o, &x)| *o = f(c, x));
+        }
+    });
 }

@@ -8,6 +8,7 @@ mod last;
 mod layout;
 mod lines;
 mod mixed;
+mod one_hot;
 mod packed;
 mod product;
 mod recurrent;
@@ -224,6 +225,7 @@ fn find_mixed(kind: &str) -> Option<Lower> {
         "scaled_dot_product_attention" => attention::attention,
         "reduce_argmax" | "reduce_argmin" => lines::extreme,
         "topk" | "argsort" => lines::sort,
+        "one_hot" => one_hot::one_hot,
         _ => return None,
     })
 }
@@ -346,7 +348,6 @@ mod tests {
                 "crop_resize",
                 "fill",
                 "fill_like",
-                "one_hot",
                 "range_1d",
                 "resample",
                 "reshape_like",

@@ -3,10 +3,11 @@
 //! What goes where does not depend on the elements: the reference evaluation of the op on their numbers says for each
 //! element of a result which one it is. The kernel then copies by that list, in stretches as long as they get.
 
-use super::mixed::{Operand, Target, unforeseen};
+use super::mixed::{Operand, Target, by_width, unforeseen};
 use super::typed::whole_bytes;
 use super::{Lowered, Lowering, Mixed};
-use crate::kernels::layout::FILL;
+use crate::kernels::elementwise::GRAIN;
+use crate::kernels::layout::{FILL, Run, copy_runs, push_run};
 use crate::pool::Pool;
 use anemone_mil::eval::EvalSite;
 use anemone_mil::ops::Fault;
@@ -14,14 +15,6 @@ use anemone_mil::{DType, Literal, Tensor, ValueId};
 
 /// Elements of operands and results for which a list is made.
 const MAX_ELEMENTS: usize = 1 << 24;
-
-/// `len` elements from element `from` of operand `operand` on, or of the fill value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Run {
-    operand: u32,
-    from: usize,
-    len: usize,
-}
 
 /// Copies by lists.
 struct Moves {
@@ -106,7 +99,7 @@ pub(super) fn moves(l: &Lowering<'_>) -> Option<Lowered> {
         if t.shape() != l.shape(v)? {
             return None;
         }
-        results.push(runs(&super::mixed::ints(t), &starts)?);
+        results.push(runs(&t.to_i64s(), &starts)?);
     }
     let fill = match l.site.numbers("constant_val").filter(|_| l.site.def.name == "pad") {
         Some(t) if !t.is_empty() => t,
@@ -122,32 +115,33 @@ pub(super) fn moves(l: &Lowering<'_>) -> Option<Lowered> {
 fn runs(numbers: &[i64], starts: &[i64]) -> Option<Vec<Run>> {
     let mut runs: Vec<Run> = Vec::new();
     for &n in numbers {
-        let operand = starts.partition_point(|&s| s <= n);
-        let (operand, from) = match operand.checked_sub(1) {
+        let (operand, from) = match starts.partition_point(|&s| s <= n).checked_sub(1) {
             Some(k) => (u32::try_from(k).ok()?, usize::try_from(n - starts[k]).ok()?),
             None => (0, FILL),
         };
-        match runs.last_mut() {
-            Some(r) if from == FILL && r.from == FILL => r.len += 1,
-            Some(r) if from != FILL && r.from != FILL && r.operand == operand && r.from + r.len == from => {
-                r.len += 1;
-            }
-            _ => runs.push(Run { operand, from, len: 1 }),
-        }
+        push_run(&mut runs, operand, from, 1);
     }
     Some(runs)
 }
 
 impl Mixed for Moves {
-    fn run(&self, inputs: &[Operand<'_>], outputs: &mut [Target<'_>], _: &Pool) -> Result<(), Fault> {
+    fn run(
+        &self,
+        inputs: &[Operand<'_>],
+        outputs: &mut [Target<'_>],
+        _: &mut [f32],
+        pool: &Pool,
+    ) -> Result<(), Fault> {
         for (runs, out) in self.results.iter().zip(outputs) {
             match out {
                 Target::Floats(out) => {
                     let sources: Vec<_> = inputs.iter().map(Operand::floats).collect();
                     let sources: Vec<&[f32]> = sources.iter().map(|s| &**s).collect();
-                    copy(runs, &sources, self.fill.0, out);
+                    copy(runs, &sources, self.fill.0, out, pool);
                 }
-                Target::Bytes(out) => self.bytes(runs, inputs, out)?,
+                Target::Bytes(out) => {
+                    by_width!(self.width, N => self.packed::<N>(runs, inputs, out, pool)?);
+                }
             }
         }
         Ok(())
@@ -155,37 +149,25 @@ impl Mixed for Moves {
 }
 
 impl Moves {
-    fn bytes(&self, runs: &[Run], inputs: &[Operand<'_>], out: &mut [u8]) -> Result<(), Fault> {
-        let bytes = |o: &Operand<'_>| match o {
-            Operand::Tensor(t) => Ok(t.bytes().clone()),
-            Operand::Floats(_) => Err(unforeseen()),
-        };
-        let sources: Vec<_> = inputs.iter().map(bytes).collect::<Result<_, _>>()?;
-        match self.width {
-            1 => self.packed::<1>(runs, &sources, out),
-            2 => self.packed::<2>(runs, &sources, out),
-            4 => self.packed::<4>(runs, &sources, out),
-            _ => self.packed::<8>(runs, &sources, out),
+    fn packed<const N: usize>(
+        &self,
+        runs: &[Run],
+        inputs: &[Operand<'_>],
+        out: &mut [u8],
+        pool: &Pool,
+    ) -> Result<(), Fault> {
+        let mut sources: Vec<&[[u8; N]]> = Vec::with_capacity(inputs.len());
+        for input in inputs {
+            let Operand::Tensor(t) = input else { return Err(unforeseen()) };
+            sources.push(t.bytes().as_chunks::<N>().0);
         }
-        Ok(())
-    }
-
-    fn packed<const N: usize>(&self, runs: &[Run], sources: &[anemone_tensor::Bytes], out: &mut [u8]) {
-        let sources: Vec<&[[u8; N]]> = sources.iter().map(|s| s.as_chunks::<N>().0).collect();
         let mut fill = [0; N];
         fill.iter_mut().zip(&self.fill.1).for_each(|(f, b)| *f = *b);
-        copy(runs, &sources, fill, out.as_chunks_mut::<N>().0);
+        copy(runs, &sources, fill, out.as_chunks_mut::<N>().0, pool);
+        Ok(())
     }
 }
 
-fn copy<T: Copy>(runs: &[Run], sources: &[&[T]], fill: T, mut out: &mut [T]) {
-    for run in runs {
-        let (own, rest) = out.split_at_mut(run.len);
-        match run {
-            Run { from: FILL, .. } => own.fill(fill),
-            Run { operand, from, len: 1 } => own[0] = sources[*operand as usize][*from],
-            Run { operand, from, len } => own.copy_from_slice(&sources[*operand as usize][*from..from + len]),
-        }
-        out = rest;
-    }
+fn copy<T: Copy + Send + Sync>(runs: &[Run], sources: &[&[T]], fill: T, out: &mut [T], pool: &Pool) {
+    pool.rows_mut(out, 1, GRAIN, |first, out| copy_runs(runs, first, sources, fill, out));
 }

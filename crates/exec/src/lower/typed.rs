@@ -1,8 +1,13 @@
 //! Comparisons, logic, selection, casts and integer arithmetic.
 
-use super::mixed::{Closure, Operand, Target, ints, is_plain, unforeseen, write_ints};
+use super::mixed::{
+    BLOCK, Closure, Ints, Operand, Target, by_width, fill_ints, is_plain, unforeseen, write_ints,
+};
 use super::{Lowered, Lowering};
+use crate::kernels::elementwise::GRAIN;
+use crate::kernels::layout;
 use crate::kernels::rows::Rows;
+use crate::pool::Pool;
 use anemone_mil::ops::Fault;
 use anemone_mil::{DType, TensorType, ValueId};
 use anemone_tensor::num;
@@ -10,7 +15,7 @@ use anemone_tensor::num;
 /// A kernel over any tensors from a closure.
 pub(super) fn mixed(
     reads: Vec<ValueId>,
-    run: impl Fn(&[Operand<'_>], &mut [Target<'_>], &crate::pool::Pool) -> Result<(), Fault> + Send + 'static,
+    run: impl Fn(&[Operand<'_>], &mut [Target<'_>], &Pool) -> Result<(), Fault> + Send + 'static,
 ) -> Lowered {
     Lowered::Mixed { kernel: Box::new(Closure(run)), reads }
 }
@@ -27,53 +32,81 @@ fn pair(l: &Lowering<'_>) -> Option<(ValueId, ValueId, DType, Rows<2>)> {
     (dtype == l.site.tensor("y").ok()?.dtype).then_some((x, y, dtype, rows))
 }
 
-/// Calls `f` with each pair of elements of a row.
-fn row<T: Copy>(x: &[T], y: &[T], at: [usize; 2], rows: &Rows<2>, mut f: impl FnMut(usize, T, T)) {
-    match rows.steps {
-        [1, 1] => {
-            let pairs = x[at[0]..].iter().zip(&y[at[1]..]).take(rows.len);
-            pairs.enumerate().for_each(|(i, (&a, &b))| f(i, a, b));
+/// Truths about each pair of elements.
+fn compare_all<T: Copy + Sync>(
+    (x, y): (&[T], &[T]),
+    rows: &Rows<2>,
+    out: &mut [u8],
+    pool: &Pool,
+    f: impl Fn(T, T) -> bool + Sync,
+) {
+    rows.share(out, 1, pool, |out, [i, j]| {
+        let out = out.iter_mut();
+        match rows.steps {
+            [1, 1] => out.zip(&x[i..]).zip(&y[j..]).for_each(|((o, &a), &b)| *o = u8::from(f(a, b))),
+            [1, _] => out.zip(&x[i..]).for_each(|(o, &a)| *o = u8::from(f(a, y[j]))),
+            [_, 1] => out.zip(&y[j..]).for_each(|(o, &b)| *o = u8::from(f(x[i], b))),
+            _ => out.for_each(|o| *o = u8::from(f(x[i], y[j]))),
         }
-        [1, _] => x[at[0]..].iter().take(rows.len).enumerate().for_each(|(i, &a)| f(i, a, y[at[1]])),
-        [_, 1] => y[at[1]..].iter().take(rows.len).enumerate().for_each(|(i, &b)| f(i, x[at[0]], b)),
-        _ => (0..rows.len).for_each(|i| f(i, x[at[0]], y[at[1]])),
-    }
+    });
 }
 
-fn compare_all<T: Copy>(x: &[T], y: &[T], rows: &Rows<2>, out: &mut [u8], f: impl Fn(T, T) -> bool) {
-    rows.each(|to, at| {
-        let out = &mut out[to..to + rows.len];
-        row(x, y, at, rows, |i, a, b| out[i] = u8::from(f(a, b)));
+/// Calls `f(results, one operand, the other)` for blocks of at most [`BLOCK`] pairs of integers; a result takes
+/// `width` bytes.
+fn pairs_of_ints(
+    (x, y): (&Ints<'_>, &Ints<'_>),
+    rows: &Rows<2>,
+    (out, width): (&mut [u8], usize),
+    pool: &Pool,
+    f: impl Fn(&mut [u8], &[i64], &[i64]) + Sync,
+) {
+    let take = |from: &Ints<'_>, at: usize, step: usize, block: &mut [i64]| match step {
+        0 => block.fill(from.at(at)),
+        _ => from.map(at, block, |v| v),
+    };
+    let [step, other] = rows.steps;
+    rows.share(out, width, pool, |out, [i, j]| {
+        let mut blocks = [[0; BLOCK]; 2];
+        for (n, out) in out.chunks_mut(BLOCK * width).enumerate() {
+            let [a, b] = blocks.each_mut().map(|block| &mut block[..out.len() / width]);
+            take(x, i + n * BLOCK * step, step, a);
+            take(y, j + n * BLOCK * other, other, b);
+            f(out, a, b);
+        }
     });
+}
+
+/// Runs `$body` with `$f` the comparison that an op makes.
+macro_rules! comparing {
+    ($kind:expr, $f:ident => $body:expr) => {
+        comparing!($kind, $f, $body,
+            "equal" ==, "not_equal" !=, "less" <, "less_equal" <=, "greater" >, "greater_equal" >=)
+    };
+    ($kind:expr, $f:ident, $body:expr, $($name:literal $op:tt),*) => {
+        match $kind {
+            $($name => {
+                let $f = |a, b| a $op b;
+                $body
+            })*
+            _ => return Err(unforeseen()),
+        }
+    };
 }
 
 /// `equal`, `not_equal`, `less` and the others: floats as they are, all else as integers.
 pub(super) fn compare(l: &Lowering<'_>) -> Option<Lowered> {
     let (x, y, dtype, rows) = pair(l)?;
     let kind = l.site.def.name;
-    Some(mixed(vec![x, y], move |io, outs, _| {
+    Some(mixed(vec![x, y], move |io, outs, pool| {
         let ([x, y], [Target::Bytes(out)]) = (io, outs) else { return Err(unforeseen()) };
         if in_arena(dtype) {
             let (x, y) = (x.floats(), y.floats());
-            match kind {
-                "equal" => compare_all(&x, &y, &rows, out, |a, b| a == b),
-                "not_equal" => compare_all(&x, &y, &rows, out, |a, b| a != b),
-                "less" => compare_all(&x, &y, &rows, out, |a, b| a < b),
-                "less_equal" => compare_all(&x, &y, &rows, out, |a, b| a <= b),
-                "greater" => compare_all(&x, &y, &rows, out, |a, b| a > b),
-                _ => compare_all(&x, &y, &rows, out, |a, b| a >= b),
-            }
+            comparing!(kind, f => compare_all::<f32>((&x, &y), &rows, out, pool, f));
             return Ok(());
         }
-        let (x, y) = (x.ints(), y.ints());
-        match kind {
-            "equal" => compare_all(&x, &y, &rows, out, |a, b| a == b),
-            "not_equal" => compare_all(&x, &y, &rows, out, |a, b| a != b),
-            "less" => compare_all(&x, &y, &rows, out, |a, b| a < b),
-            "less_equal" => compare_all(&x, &y, &rows, out, |a, b| a <= b),
-            "greater" => compare_all(&x, &y, &rows, out, |a, b| a > b),
-            _ => compare_all(&x, &y, &rows, out, |a, b| a >= b),
-        }
+        comparing!(kind, f => pairs_of_ints((&x.ints(), &y.ints()), &rows, (out, 1), pool, |out, x, y| {
+            out.iter_mut().zip(x).zip(y).for_each(|((o, &a), &b)| *o = u8::from(f(a, b)));
+        }));
         Ok(())
     }))
 }
@@ -85,15 +118,15 @@ pub(super) fn logical(l: &Lowering<'_>) -> Option<Lowered> {
     if dtype != DType::Bool {
         return None;
     }
-    Some(mixed(vec![x, y], move |io, outs, _| {
+    Some(mixed(vec![x, y], move |io, outs, pool| {
         let ([Operand::Tensor(x), Operand::Tensor(y)], [Target::Bytes(out)]) = (io, outs) else {
             return Err(unforeseen());
         };
-        let (x, y) = (x.bytes(), y.bytes());
+        let both = (&**x.bytes(), &**y.bytes());
         match kind {
-            "logical_and" => compare_all(x, y, &rows, out, |a, b| a != 0 && b != 0),
-            "logical_or" => compare_all(x, y, &rows, out, |a, b| a != 0 || b != 0),
-            _ => compare_all(x, y, &rows, out, |a, b| (a != 0) != (b != 0)),
+            "logical_and" => compare_all(both, &rows, out, pool, |a, b| a != 0 && b != 0),
+            "logical_or" => compare_all(both, &rows, out, pool, |a, b| a != 0 || b != 0),
+            _ => compare_all(both, &rows, out, pool, |a, b| (a != 0) != (b != 0)),
         }
         Ok(())
     }))
@@ -102,9 +135,11 @@ pub(super) fn logical(l: &Lowering<'_>) -> Option<Lowered> {
 /// `logical_not`.
 pub(super) fn logical_not(l: &Lowering<'_>) -> Option<Lowered> {
     let x = l.value("x")?;
-    Some(mixed(vec![x], |io, outs, _| {
+    Some(mixed(vec![x], |io, outs, pool| {
         let ([Operand::Tensor(x)], [Target::Bytes(out)]) = (io, outs) else { return Err(unforeseen()) };
-        out.iter_mut().zip(x.bytes().iter()).for_each(|(o, v)| *o = u8::from(*v == 0));
+        pool.rows_mut(out, 1, GRAIN, |first, out| {
+            out.iter_mut().zip(&x.bytes()[first..]).for_each(|(o, v)| *o = u8::from(*v == 0));
+        });
         Ok(())
     }))
 }
@@ -131,15 +166,12 @@ pub(super) fn arithmetic(l: &Lowering<'_>) -> Option<Lowered> {
         },
         _ => return None,
     };
-    Some(mixed(vec![x, y], move |io, outs, _| {
+    let width = dtype.bits() / 8;
+    Some(mixed(vec![x, y], move |io, outs, pool| {
         let ([x, y], [Target::Bytes(out)]) = (io, outs) else { return Err(unforeseen()) };
-        let (x, y) = (x.ints(), y.ints());
-        let mut values = vec![0; out.len() * 8 / dtype.bits()];
-        rows.each(|to, at| {
-            let values = &mut values[to..to + rows.len];
-            row(&x, &y, at, &rows, |i, a, b| values[i] = f(a, b));
+        pairs_of_ints((&x.ints(), &y.ints()), &rows, (out, width), pool, |out, x, y| {
+            write_ints(dtype, x.iter().zip(y).map(|(&a, &b)| f(a, b)), out);
         });
-        write_ints(dtype, values.into_iter(), out);
         Ok(())
     }))
 }
@@ -165,9 +197,9 @@ pub(super) fn unary(l: &Lowering<'_>) -> Option<Lowered> {
     };
     let plain = is_plain(dtype) && dtype != DType::Bool;
     plain.then(|| {
-        mixed(vec![x], move |io, outs, _| {
+        mixed(vec![x], move |io, outs, pool| {
             let ([x], [Target::Bytes(out)]) = (io, outs) else { return Err(unforeseen()) };
-            write_ints(dtype, x.ints().into_iter().map(f), out);
+            map_ints(&x.ints(), dtype, out, pool, f);
             Ok(())
         })
     })
@@ -181,28 +213,39 @@ pub(super) fn cast(l: &Lowering<'_>) -> Option<Lowered> {
     if !known(from) || !known(to) {
         return None;
     }
-    Some(mixed(vec![x], move |io, outs, _| {
+    let (low, high) = to.int_range().unwrap_or((0, 1));
+    Some(mixed(vec![x], move |io, outs, pool| {
         match (io, outs) {
-            ([Operand::Floats(x)], [Target::Floats(out)]) => out.copy_from_slice(x),
-            ([Operand::Floats(x)], [Target::Bytes(out)]) => write_floats(to, x, out),
-            ([Operand::Tensor(t)], [Target::Floats(out)]) => {
-                out.iter_mut().zip(ints(t)).for_each(|(o, v)| *o = v as f32);
+            ([Operand::Floats(x)], [Target::Floats(out)]) => layout::copy(x, out, pool),
+            ([Operand::Floats(x)], [Target::Bytes(out)]) if to == DType::Bool => {
+                fill_ints(to, out, pool, |i| i64::from(x[i] != 0.0));
             }
-            ([Operand::Tensor(t)], [Target::Bytes(out)]) => write_ints(to, ints(t).into_iter(), out),
+            // Truncated toward zero, saturating; NaN is 0.
+            ([Operand::Floats(x)], [Target::Bytes(out)]) => {
+                fill_ints(to, out, pool, |i| (x[i] as i64).clamp(low, high));
+            }
+            ([Operand::Tensor(t)], [Target::Floats(out)]) => {
+                let x = Ints::of(t);
+                pool.rows_mut(out, 1, GRAIN, |first, out| x.map(first, out, |v| v as f32));
+            }
+            ([Operand::Tensor(t)], [Target::Bytes(out)]) => map_ints(&Ints::of(t), to, out, pool, |v| v),
             _ => return Err(unforeseen()),
         }
         Ok(())
     }))
 }
 
-/// Floats truncated toward zero, saturating; NaN is 0, and true.
-fn write_floats(dtype: DType, x: &[f32], out: &mut [u8]) {
-    let (low, high) = dtype.int_range().unwrap_or((0, 1));
-    let saturated = |v: &f32| match dtype {
-        DType::Bool => i64::from(*v != 0.0),
-        _ => (*v as i64).clamp(low, high),
-    };
-    write_ints(dtype, x.iter().map(saturated), out);
+/// Writes what `f` makes of every integer, wrapped into `dtype`.
+fn map_ints(x: &Ints<'_>, dtype: DType, out: &mut [u8], pool: &Pool, f: impl Fn(i64) -> i64 + Sync) {
+    let width = dtype.bits() / 8;
+    pool.rows_mut(out, width, GRAIN * width, |first, out| {
+        let mut block = [0; BLOCK];
+        for (n, out) in out.chunks_mut(BLOCK * width).enumerate() {
+            let block = &mut block[..out.len() / width];
+            x.map(first + n * BLOCK, block, &f);
+            write_ints(dtype, block.iter().copied(), out);
+        }
+    });
 }
 
 /// `select`: all three broadcast.
@@ -210,28 +253,19 @@ pub(super) fn select(l: &Lowering<'_>) -> Option<Lowered> {
     let (cond, a, b) = (l.value("cond")?, l.value("a")?, l.value("b")?);
     let rows = Rows::new(&l.result_shape()?, [&l.shape(cond)?, &l.shape(a)?, &l.shape(b)?]).ok()?;
     let width = whole_bytes(l.result()?)?;
-    Some(mixed(vec![cond, a, b], move |io, outs, _| {
+    Some(mixed(vec![cond, a, b], move |io, outs, pool| {
         let ([Operand::Tensor(cond), a, b], [out]) = (io, outs) else { return Err(unforeseen()) };
         let cond = cond.bytes();
         match (out, a, b) {
-            (Target::Floats(out), a, b) => choose(cond, &a.floats(), &b.floats(), &rows, out),
-            (Target::Bytes(out), Operand::Tensor(a), Operand::Tensor(b)) => {
-                let (a, b) = (a.bytes(), b.bytes());
-                match width {
-                    1 => choose(cond, a, b, &rows, out),
-                    2 => choose(cond, chunks::<2>(a), chunks(b), &rows, out.as_chunks_mut::<2>().0),
-                    4 => choose(cond, chunks::<4>(a), chunks(b), &rows, out.as_chunks_mut::<4>().0),
-                    _ => choose(cond, chunks::<8>(a), chunks(b), &rows, out.as_chunks_mut::<8>().0),
-                }
-            }
+            (Target::Floats(out), a, b) => choose(cond, (&a.floats(), &b.floats()), &rows, out, pool),
+            (Target::Bytes(out), Operand::Tensor(a), Operand::Tensor(b)) => by_width!(width, N => {
+                let both = (a.bytes().as_chunks::<N>().0, b.bytes().as_chunks::<N>().0);
+                choose(cond, both, &rows, out.as_chunks_mut::<N>().0, pool);
+            }),
             _ => return Err(unforeseen()),
         }
         Ok(())
     }))
-}
-
-fn chunks<const N: usize>(bytes: &[u8]) -> &[[u8; N]] {
-    bytes.as_chunks::<N>().0
 }
 
 /// Bytes of an element, where it is 1, 2, 4 or 8.
@@ -239,10 +273,15 @@ pub(super) fn whole_bytes(ty: &TensorType) -> Option<usize> {
     matches!(ty.dtype.bits(), 8 | 16 | 32 | 64).then(|| ty.dtype.bits() / 8)
 }
 
-fn choose<T: Copy>(cond: &[u8], a: &[T], b: &[T], rows: &Rows<3>, out: &mut [T]) {
+fn choose<T: Copy + Send + Sync>(
+    cond: &[u8],
+    (a, b): (&[T], &[T]),
+    rows: &Rows<3>,
+    out: &mut [T],
+    pool: &Pool,
+) {
     let [sc, sa, sb] = rows.steps;
-    rows.each(|to, [c, i, j]| {
-        let out = &mut out[to..to + rows.len];
+    rows.share(out, 1, pool, |out, [c, i, j]| {
         if sc == 0 {
             let (from, at, step) = if cond[c] != 0 { (a, i, sa) } else { (b, j, sb) };
             match step {
@@ -251,8 +290,14 @@ fn choose<T: Copy>(cond: &[u8], a: &[T], b: &[T], rows: &Rows<3>, out: &mut [T])
             }
             return;
         }
-        for (k, (o, c)) in out.iter_mut().zip(&cond[c..]).enumerate() {
-            *o = if *c != 0 { a[i + k * sa] } else { b[j + k * sb] };
+        let cond = &cond[c..c + out.len()];
+        let pick = |c: &u8, a: T, b: T| if *c != 0 { a } else { b };
+        let out = out.iter_mut().zip(cond);
+        match (sa, sb) {
+            (0, 0) => out.for_each(|(o, c)| *o = pick(c, a[i], b[j])),
+            (0, _) => out.zip(&b[j..]).for_each(|((o, c), b)| *o = pick(c, a[i], *b)),
+            (_, 0) => out.zip(&a[i..]).for_each(|((o, c), a)| *o = pick(c, *a, b[j])),
+            _ => out.zip(a[i..].iter().zip(&b[j..])).for_each(|((o, c), (a, b))| *o = pick(c, *a, *b)),
         }
     });
 }
@@ -294,12 +339,15 @@ pub(super) fn dequantize(l: &Lowering<'_>) -> Option<Lowered> {
     let (input, scaling) = (l.value("input")?, Scaling::of(l)?);
     let (from, to) = (l.site.tensor("input").ok()?.dtype, l.result()?.dtype);
     (is_plain(from) && in_arena(to)).then(|| {
-        mixed(vec![input], move |io, outs, _| {
+        mixed(vec![input], move |io, outs, pool| {
             let ([Operand::Tensor(x)], [Target::Floats(out)]) = (io, outs) else { return Err(unforeseen()) };
-            for (i, (o, v)) in out.iter_mut().zip(ints(x)).enumerate() {
-                let (scale, zero) = scaling.at(i);
-                *o = scale * (v - zero) as f32;
-            }
+            let x = Ints::of(x);
+            pool.rows_mut(out, 1, GRAIN, |first, out| {
+                for (i, o) in (first..).zip(out) {
+                    let (scale, zero) = scaling.at(i);
+                    *o = scale * (x.at(i) - zero) as f32;
+                }
+            });
             Ok(())
         })
     })
@@ -312,15 +360,14 @@ pub(super) fn quantize(l: &Lowering<'_>) -> Option<Lowered> {
     let (from, to) = (l.site.tensor("input").ok()?.dtype, l.result()?.dtype);
     let (low, high) = to.int_range()?;
     (in_arena(from) && is_plain(to)).then(|| {
-        mixed(vec![input], move |io, outs, _| {
+        mixed(vec![input], move |io, outs, pool| {
             let ([x], [Target::Bytes(out)]) = (io, outs) else { return Err(unforeseen()) };
             let x = x.floats();
             let half = |v: f32| if from == DType::F16 { half::f16::from_f32(v).to_f32() } else { v };
-            let quantized = x.iter().enumerate().map(|(i, &x)| {
+            fill_ints(to, out, pool, |i| {
                 let (scale, zero) = scaling.at(i);
-                (half(x / scale).round_ties_even() as i64).saturating_add(zero).clamp(low, high)
+                (half(x[i] / scale).round_ties_even() as i64).saturating_add(zero).clamp(low, high)
             });
-            write_ints(to, quantized, out);
             Ok(())
         })
     })

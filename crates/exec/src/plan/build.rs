@@ -267,7 +267,8 @@ impl<'f> Planner<'f> {
                 self.kernel(id, last, Work::Kernel(kernel), &reads, (wanted, rounds));
             }
             Some((Lowered::Mixed { kernel, reads }, last)) => {
-                self.kernel(id, last, Work::Mixed(kernel), &reads, (0, true));
+                let wanted = kernel.scratch(self.pool);
+                self.kernel(id, last, Work::Mixed(kernel), &reads, (wanted, true));
             }
             None => self.plain(id, Work::Reference),
         }

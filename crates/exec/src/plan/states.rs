@@ -55,12 +55,13 @@ impl Plan {
         let Some(Literal::Tensor(update)) = update else {
             return Err(fault(&self.function, id, "argument `update` has no value"));
         };
+        let pool = run.pool;
         match content(self, read, "input", run)? {
-            Data::Floats(v) => overwrite(&shape, &dims, &update.to_f32s(), 1, v),
+            Data::Floats(v) => overwrite(&shape, &dims, &update.to_f32s(), 1, v, pool),
             Data::Tensor(t) => {
                 let mut bytes = t.bytes().to_vec();
                 let width = t.dtype().bits() / 8;
-                overwrite(&shape, &dims, update.bytes(), width, &mut bytes);
+                overwrite(&shape, &dims, update.bytes(), width, &mut bytes, pool);
                 *t = Tensor::new(t.dtype(), shape, bytes).map_err(|e| fault(&self.function, id, e))?;
             }
         }

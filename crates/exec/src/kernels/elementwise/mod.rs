@@ -1,9 +1,9 @@
-//! Functions of single elements: unary, binary and selecting, the latter two with numpy's broadcasting.
+//! Functions of single elements: unary, and binary with numpy's broadcasting.
 
 mod broadcast;
 mod functions;
 
-pub use broadcast::{View, binary, select};
+pub use broadcast::{View, binary};
 pub use functions::{BinaryOp, UnaryOp};
 use functions::{Unary, UnaryVisitor};
 
