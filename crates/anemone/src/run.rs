@@ -1,7 +1,7 @@
 //! `run`: predictions on files, and what to say of their outputs.
 
 use crate::data::{self, Inputs};
-use crate::{Detection, Error, LoadOptions, State};
+use crate::{Detection, Error, LoadOptions, Model, State};
 use anemone_exec::{EmulatedOp, Options};
 use anemone_mil::interface;
 use anemone_model::{DictKey, Feature, Features};
@@ -32,12 +32,7 @@ pub struct Ran {
 pub fn run(path: &Path, options: LoadOptions, inputs: &Inputs, state: Option<&Path>) -> Result<Ran, Error> {
     let mut model = options.load(path)?;
     let all = data::gather_steps(inputs, model.interface(), model.ports()).map_err(|e| e.at(path))?;
-    let mut held = model.new_state().map_err(|e| e.at(path))?;
-    if let Some(file) = state {
-        for (name, tensor) in data::read_tensors(file)? {
-            held.write(&name, &tensor).map_err(|e| e.at(file))?;
-        }
-    }
+    let mut held = initial_state(&model, state).map_err(|e| e.at(path))?;
     let mut steps = Vec::with_capacity(all.len());
     for (i, features) in all.iter().enumerate() {
         let made = model.predict_with_state(features, &mut held);
@@ -47,6 +42,20 @@ pub fn run(path: &Path, options: LoadOptions, inputs: &Inputs, state: Option<&Pa
     let detections = steps.last().map(|last| model.detections(last)).unwrap_or_default();
     let described = model.outputs().to_vec();
     Ok(Ran { steps, state: held, described, detections, emulated: model.emulated() })
+}
+
+/// A state of zeros, or of what a file holds as far as it holds it.
+///
+/// # Errors
+/// When the file does not read, or does not fit the model.
+pub(crate) fn initial_state(model: &Model, file: Option<&Path>) -> Result<State, Error> {
+    let mut held = model.new_state()?;
+    if let Some(file) = file {
+        for (name, tensor) in data::read_tensors(file)? {
+            held.write(&name, &tensor).map_err(|e| e.at(file))?;
+        }
+    }
+    Ok(held)
 }
 
 /// Numbers that say what is in a tensor.

@@ -67,8 +67,9 @@ pub(crate) enum Verb {
   anemone run detector.mlpackage --input image=dog.jpg --value confidenceThreshold=0.4
   anemone run stateful.mlpackage --steps --inputs 0.safetensors --inputs 1.safetensors \\
       --state new --save-state after.safetensors -o out
-  anemone run classifier.mlpackage --image image=dog.jpg,crop=0.875,scale=0.0078125,bias=-0.9921875 \\
-      --labels labels.txt")]
+  anemone run classifier.mlpackage --labels labels.txt \\
+      --image image=dog.jpg,crop=0.875,scale=0.0078125,bias=-0.9921875
+  anemone run depth.mlpackage --input image=dog.jpg --save-image depth=depth.png,range=auto")]
     Run(RunArgs),
     /// Run a prediction and compare it with what is expected, or with fp32 op by op
     #[command(after_help = "Examples:
@@ -373,7 +374,7 @@ pub(crate) struct InputArgs {
     #[arg(long, value_name = "SEED")]
     pub random: Option<u64>,
     /// Shape of a random input: name:1x3x64x64 [default: the usual one]
-    #[arg(long = "shape", value_name = "NAME:SHAPE", value_parser = shape, requires = "random")]
+    #[arg(long = "shape", value_name = "NAME:SHAPE", value_parser = shape)]
     pub shape: Vec<(String, Vec<usize>)>,
     /// What states hold at first: new (zeros), or a .safetensors or .npz file
     #[arg(long, value_name = "new or FILE", default_value = "new")]
@@ -482,7 +483,7 @@ pub(crate) struct RunArgs {
     /// Also write this output as a picture: name=FILE.png, or .jpg; range gives the values that become black and white
     #[arg(long = "save-image", value_name = "NAME=FILE[,range=LOW:HIGH or auto]", value_parser = saved_image)]
     pub save_image: Vec<(String, PathBuf, Option<Shades>)>,
-    /// Labels, one a line: print the five best
+    /// Names of the classes, one a line, where the package has none: print the five best
     #[arg(long, value_name = "FILE")]
     pub labels: Option<PathBuf>,
     /// Print JSON (schema anemone.run/1)
@@ -500,7 +501,7 @@ pub(crate) struct VerifyArgs {
     #[command(flatten)]
     pub emulate: EmulateArgs,
     /// Expected outputs by name: a .safetensors or .npz file; with --steps one for each prediction
-    #[arg(long, value_name = "FILE", required_unless_present_any = ["find_overflow", "expected_labels", "emulate"])]
+    #[arg(long, value_name = "FILE")]
     pub expected: Vec<PathBuf>,
     /// Expected labels and probabilities: JSON as run writes it; with --steps one file for each prediction
     #[arg(long, value_name = "FILE")]

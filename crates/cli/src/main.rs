@@ -31,6 +31,12 @@ fn main() -> ExitCode {
         Err(error) => {
             // The exit status says it too, where stderr takes nothing.
             let _ = writeln!(std::io::stderr(), "{} {error}", style::error("error:"));
+            if error.kind() == anemone::ErrorKind::MissingInput {
+                verbs::note(
+                    "--inputs takes them from a file, --random 1 makes them up; `anemone inspect MODEL` lists what a \
+                     model takes",
+                );
+            }
             ExitCode::from(2)
         }
     }

@@ -10,6 +10,7 @@ pub use profile::{KindTime, Profile, StepTime};
 pub use spans::Span;
 
 use crate::data::{self, Inputs};
+use crate::run::initial_state;
 use crate::{Error, LoadOptions, Model, State, files};
 use anemone_model::Features;
 use anemone_tensor::DType;
@@ -24,6 +25,8 @@ pub struct BenchOptions {
     pub load: LoadOptions,
     /// Where the inputs come from.
     pub inputs: Inputs,
+    /// What states hold at first: a `.safetensors` or `.npz` file; zeros when there is none.
+    pub state: Option<PathBuf>,
     /// Predictions before the measured ones.
     pub warmup: usize,
     /// Measured predictions of each model; `None`: as many as fit into the time.
@@ -35,7 +38,7 @@ pub struct BenchOptions {
 impl Default for BenchOptions {
     fn default() -> BenchOptions {
         let (load, inputs) = (LoadOptions::default(), Inputs::default());
-        BenchOptions { load, inputs, warmup: 3, iterations: None, seconds: 2.0 }
+        BenchOptions { load, inputs, state: None, warmup: 3, iterations: None, seconds: 2.0 }
     }
 }
 
@@ -177,7 +180,7 @@ impl Subject {
             session.prepare()?;
         }
         let plan = start.elapsed();
-        let mut state = model.new_state()?;
+        let mut state = initial_state(&model, options.state.as_deref())?;
         let start = Instant::now();
         model.predict_with_state(&inputs, &mut state)?;
         let first = start.elapsed();

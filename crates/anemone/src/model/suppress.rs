@@ -294,3 +294,81 @@ fn overlap(a: &[f64; 4], b: &[f64; 4]) -> f64 {
     let union = area(a) + area(b) - shared;
     if union > 0.0 { shared / union } else { 0.0 }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anemone_mil::interface::ArrayFeature;
+
+    fn matrix(name: &str, shape: Vec<i64>) -> Described {
+        let array =
+            ArrayFeature { dtype: Some(DType::F32), shape, flexibility: Flexibility::Fixed, default: None };
+        let (name, kind) = (name.to_owned(), FeatureKind::MultiArray(array));
+        Described { name, description: String::new(), kind, optional: false }
+    }
+
+    /// Boxes of one side length at `x`, with the confidences of two classes each.
+    fn run(rows: i64, labels: usize, boxes: &[(f32, [f32; 2])]) -> Result<Vec<f32>, Error> {
+        let shape = if rows > 0 { vec![rows, 2] } else { Vec::new() };
+        let interface = FunctionInterface {
+            inputs: vec![matrix("a", Vec::new()), matrix("b", Vec::new())],
+            outputs: vec![matrix("c", shape), matrix("d", Vec::new())],
+            ..FunctionInterface::default()
+        };
+        let suppress = Suppress::new(
+            &Suppression {
+                interface,
+                per_class: false,
+                labels: vec!["x".into(); labels],
+                iou_threshold: 0.5,
+                confidence_threshold: 0.0,
+                confidence: "a".into(),
+                coordinates: "b".into(),
+                iou_threshold_input: None,
+                confidence_threshold_input: None,
+                confidence_output: "c".into(),
+                coordinates_output: "d".into(),
+            },
+            1 << 20,
+        );
+        let n = boxes.len();
+        let confidence: Vec<f32> = boxes.iter().flat_map(|(_, c)| *c).collect();
+        let coordinates: Vec<f32> = boxes.iter().flat_map(|(x, _)| [*x, 0.0, 1.0, 1.0]).collect();
+        let inputs = Features::from_iter([
+            ("a", Tensor::from_f32s([n, 2], &confidence).expect("fits")),
+            ("b", Tensor::from_f32s([n, 4], &coordinates).expect("fits")),
+        ]);
+        let made = suppress.predict(&inputs)?;
+        Ok(made.tensor("d").expect("made").to_f32s().chunks(4).map(|c| c[0]).collect())
+    }
+
+    #[test]
+    fn of_boxes_of_equal_confidence_the_first_stays() {
+        assert_eq!(
+            run(0, 2, &[(0.0, [0.5, 0.1]), (0.1, [0.5, 0.1]), (9.0, [0.2, 0.5])]).expect("runs"),
+            [0.0, 9.0]
+        );
+    }
+
+    #[test]
+    fn boxes_without_a_number_suppress_nothing_and_confidences_without_one_are_none() {
+        let nan = f32::NAN;
+        let found = run(0, 0, &[(0.0, [nan, nan]), (nan, [0.9, 0.1]), (1.0, [nan, 0.5])]).expect("runs");
+        assert!(found.len() == 2 && found[0].is_nan() && found[1] == 1.0, "{found:?}");
+        assert!(run(0, 0, &[]).expect("runs").is_empty());
+    }
+
+    #[test]
+    fn as_many_rows_as_the_memory_has_no_room_for_are_refused() {
+        let error = run(1 << 40, 2, &[(0.0, [0.5, 0.1])]).expect_err("too many");
+        assert_eq!(error.kind(), ErrorKind::MemoryLimit, "{error}");
+        let error = run(i64::MAX, 2, &[(0.0, [0.5, 0.1])]).expect_err("too many");
+        assert_eq!(error.kind(), ErrorKind::MemoryLimit, "{error}");
+    }
+
+    #[test]
+    fn labels_must_be_as_many_as_classes() {
+        let error = run(0, 3, &[(0.0, [0.5, 0.1])]).expect_err("three labels").to_string();
+        assert!(error.contains("2 classes") && error.contains("3 have a label"), "{error}");
+    }
+}

@@ -17,11 +17,15 @@ const KINDS: usize = 12;
 const BARS: usize = 40;
 
 pub(super) fn run(args: BenchArgs) -> Result<Outcome, Error> {
-    let load = args.inputs.options();
+    if args.inputs.steps {
+        let what = "bench repeats one prediction, so it takes no --steps; give the inputs of one";
+        return Err(Error::new(what));
+    }
+    let (load, state) = (args.inputs.options(), args.inputs.state());
     let mut inputs: Inputs = args.inputs.into();
     inputs.random.get_or_insert(0);
     let (warmup, iterations, seconds) = (args.warmup, args.iterations, args.seconds);
-    let options = BenchOptions { load, inputs, warmup, iterations, seconds };
+    let options = BenchOptions { load, inputs, state, warmup, iterations, seconds };
     let mut bar = Bar::new();
     let measured = bench(&args.models, &options, &mut |stage| show(&mut bar, stage));
     bar.done();

@@ -5,8 +5,8 @@ use crate::args::InspectArgs;
 use crate::table::Table;
 use crate::{Outcome, human, json, style};
 use anemone::mil::interface::{
-    ArrayFeature, ColorSpace, Feature, FeatureKind, Flexibility, FunctionInterface, ImageFeature,
-    ImageFlexibility, SizeRange,
+    ArrayFeature, ColorSpace, DefaultValue, Feature, FeatureKind, Flexibility, FunctionInterface,
+    ImageFeature, ImageFlexibility, SizeRange,
 };
 use anemone::package::{Encoding, Overview, Summary};
 use anemone::{Container, Error, Inspection};
@@ -56,13 +56,7 @@ fn overview(o: &Overview) -> String {
         out.push_str(&format!("\n{}\n", style::heading(&heading)));
         out.push_str(&features(f));
     }
-    for (i, stage) in o.stages.iter().enumerate() {
-        out.push_str(&format!(
-            "\n{}\n",
-            style::heading(&format!("Stage {i} {}: {}", stage.name, stage.overview.kind))
-        ));
-        stage.overview.interface.functions.iter().for_each(|f| out.push_str(&features(f)));
-    }
+    stages(o, "", &mut out);
     let m = &o.interface.metadata;
     let mut table = Table::new(&["metadata", "value"]);
     let fixed = [
@@ -80,13 +74,25 @@ fn overview(o: &Overview) -> String {
     out + "\n" + &table.render()
 }
 
+/// The models of a pipeline, and of the pipelines in it: `Stage 1.0` is the first one of the second one.
+fn stages(o: &Overview, above: &str, out: &mut String) {
+    for (i, stage) in o.stages.iter().enumerate() {
+        let place = format!("{above}{i}");
+        let name = if stage.name.is_empty() { String::new() } else { format!(" {}", stage.name) };
+        let heading = format!("Stage {place}{name}: {}", stage.overview.kind);
+        out.push_str(&format!("\n{}\n", style::heading(&heading)));
+        stage.overview.interface.functions.iter().for_each(|f| out.push_str(&features(f)));
+        stages(&stage.overview, &format!("{place}."), out);
+    }
+}
+
 fn features(f: &FunctionInterface) -> String {
     let mut table = Table::new(&["", "name", "type"]);
     let groups = [("in", &f.inputs), ("out", &f.outputs), ("state", &f.states)];
     for (what, list) in groups {
         for feature in list {
             let Feature { name, kind, optional, .. } = feature;
-            let optional = if *optional { ", optional" } else { "" };
+            let optional = if *optional { default(kind) } else { String::new() };
             table.row(vec![what.into(), name.clone(), format!("{}{optional}", feature_type(kind))]);
         }
     }
@@ -99,6 +105,20 @@ fn features(f: &FunctionInterface) -> String {
         ));
     }
     out
+}
+
+/// What an optional input is when it is left out.
+fn default(kind: &FeatureKind) -> String {
+    let value = match kind {
+        FeatureKind::MultiArray(a) => a.default,
+        _ => None,
+    };
+    match value {
+        None => ", optional".to_owned(),
+        Some(DefaultValue::Int(v)) => format!(", optional: {v}"),
+        Some(DefaultValue::Float(v)) => format!(", optional: {v}"),
+        Some(DefaultValue::Double(v)) => format!(", optional: {v}"),
+    }
 }
 
 fn counts(s: &Summary) -> String {

@@ -72,7 +72,7 @@ fn print_json(report: &impl Serialize) -> Result<(), Error> {
 }
 
 /// Tells something on stderr.
-fn note(text: &str) {
+pub(crate) fn note(text: &str) {
     // Nobody to tell is no failure.
     let _ = writeln!(std::io::stderr(), "{} {text}", crate::style::dim("note:"));
 }

@@ -29,8 +29,10 @@ pub(super) fn run(args: RunArgs) -> Result<Outcome, Error> {
         super::emulate::tell_of_ops(&ran.emulated);
     }
     let last = ran.steps.last().cloned().unwrap_or_default();
+    let classifies = last.iter().any(|(_, f)| matches!(f, Feature::Dict(_)));
     let best = match &labels {
         Some(labels) => anemone::best_labels(&last, labels, BEST)?,
+        None if classifies => anemone::best_labels(&last, &[], BEST)?,
         None => Vec::new(),
     };
     let states = ran.state.tensors()?;
@@ -48,8 +50,7 @@ pub(super) fn run(args: RunArgs) -> Result<Outcome, Error> {
         write_safetensors(file, &states, &mut files)?;
     }
     for (name, path, range) in &args.save_image {
-        let known = || Error::new(format!("the model has no tensor output `{name}`"));
-        let tensor = last.tensor(name).ok_or_else(known)?;
+        let tensor = last.tensor(name).ok_or_else(|| no_tensor(name, &last))?;
         let kind = ran.described.iter().find(|f| f.name == *name).map(|f| &f.kind);
         let range = range.map(|r| r.of(tensor));
         let bytes = picture_file(tensor, kind, range, path).map_err(|e| e.at(path))?;
@@ -68,13 +69,21 @@ pub(super) fn run(args: RunArgs) -> Result<Outcome, Error> {
     Ok(Outcome::Clean)
 }
 
+/// The error that names the tensors there are.
+fn no_tensor(name: &str, outputs: &Features) -> Error {
+    let tensors = outputs.iter().filter(|(_, f)| f.tensor().is_some());
+    let names: Vec<&str> = tensors.map(|(n, _)| n).collect();
+    Error::new(format!("the model has no tensor output `{name}`; it has {names:?}"))
+}
+
 /// Pictures of 16-bit floats whose files do not show all values.
 fn cut_off(ran: &Ran) -> Vec<String> {
     let half = |k: &FeatureKind| matches!(k, FeatureKind::Image(i) if i.color == ColorSpace::GrayscaleF16);
     let names = ran.described.iter().filter(|f| half(&f.kind)).map(|f| f.name.as_str());
     let one = |name: &str| {
         let tensors = ran.steps.iter().filter_map(|s| s.tensor(name)).filter(|t| !t.is_empty());
-        let (low, high) = tensors.map(statistics).fold((0.0, 1.0), |(l, h), s| (s.min.min(l), s.max.max(h)));
+        let seen = tensors.map(statistics).map(|s| (s.min, s.max));
+        let (low, high) = seen.reduce(|(l, h), (min, max)| (l.min(min), h.max(max)))?;
         (low < 0.0 || high > 1.0).then(|| {
             let (low, high) = (human::number(low), human::number(high));
             format!(

@@ -48,6 +48,12 @@ pub(super) fn run(args: VerifyArgs) -> Result<Outcome, Error> {
 /// Files of tensors and of labels, paired in order.
 fn expectations(args: &VerifyArgs) -> Result<Vec<Expected>, Error> {
     let (files, labels) = (&args.expected, &args.expected_labels);
+    if files.is_empty() && labels.is_empty() {
+        return Err(Error::new(
+            "nothing says what is expected; give --expected FILE for tensors or --expected-labels FILE for labels, or \
+             compare with fp32 (--find-overflow) or the Neural Engine (--emulate ane)",
+        ));
+    }
     if !files.is_empty() && !labels.is_empty() && files.len() != labels.len() {
         return Err(Error::new(format!(
             "{} files of expected outputs are given, but {} of labels; give one of each for every prediction",
@@ -105,6 +111,10 @@ fn feature(value: &Value) -> Option<Feature> {
 fn report(found: &[Difference]) -> String {
     let mut table = Table::new(&["output", "verdict", ">outside", ">largest error", ">relative", ">cosine"]);
     for d in found {
+        if d.mismatch.is_some() {
+            table.row([vec![d.name.clone(), "DIFFERS".into()], vec![String::new(); 4]].concat());
+            continue;
+        }
         let verdict = if d.passes() { "equal" } else { "DIFFERS" };
         table.row(vec![
             d.name.clone(),

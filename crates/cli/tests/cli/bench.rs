@@ -98,3 +98,26 @@ fn what_cannot_be_measured_is_refused_and_leaves_no_file() {
         assert!(list(folder.path()).is_empty(), "{args:?}");
     }
 }
+
+#[test]
+fn states_start_as_the_file_says_and_steps_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let package = corpus("packages/state.mlpackage").to_str().unwrap().to_owned();
+    anemone_in(folder.path(), ["run", &package, "--random", "1", "--save-state", "s.safetensors"]).report();
+    let bench = |file: &str| {
+        let args = ["bench", &package, "--iterations", "5", "--top", "0", "--state", file];
+        anemone_in(folder.path(), args)
+    };
+    bench("s.safetensors").report();
+    bench("none.safetensors").fails(&["none.safetensors"]);
+    anemone_in(folder.path(), ["bench", &package, "--steps", "--inputs", "s.safetensors"])
+        .fails(&["one prediction", "--steps"]);
+}
+
+#[test]
+fn a_shape_needs_no_seed() {
+    let package = "interfaces/range-open/model.mlpackage";
+    let args = ["bench", package, "--iterations", "5", "--shape", "a:5x4", "--shape", "b:5x4", "--json"];
+    let json = anemone(args).json("anemone.bench/1");
+    assert_eq!(json["models"][0]["inputs"][0]["shape"], serde_json::json!([5, 4]), "{json}");
+}

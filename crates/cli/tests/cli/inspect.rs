@@ -115,6 +115,14 @@ fn the_interface_of_other_model_types_is_shown_too() {
 }
 
 #[test]
+fn stages_of_inner_pipelines_and_defaults_are_shown() {
+    let seen = text("interfaces/nested-two/model.mlpackage");
+    assert!(seen.contains("Stage 1 head: pipeline") && seen.contains("Stage 1.0: mlProgram"), "{seen}");
+    let seen = text("interfaces/optional-int/model.mlpackage");
+    assert!(seen.contains("int32 1, optional: 3"), "{seen}");
+}
+
+#[test]
 fn a_single_model_file_is_inspected_and_says_why_it_does_not_run() {
     let folder = tempfile::tempdir().unwrap();
     let model = "bad/packages/not-a-program.mlpackage/Data/com.apple.CoreML/model.mlmodel";

@@ -308,6 +308,29 @@ fn pictures_of_one_channel_are_gray_files_and_may_be_stretched() {
 }
 
 #[test]
+fn a_classifier_tells_its_best_labels_unasked() {
+    let (case, meta) = interface_case("nested-classifier");
+    let [model, inputs] = ["model.mlpackage", "inputs.safetensors"].map(|f| format!("{case}/{f}"));
+    let args = ["run", &model, "--inputs", &inputs];
+    let json = anemone(args.into_iter().chain(["--json"])).json("anemone.run/1");
+    let label = meta["labels"].as_object().unwrap().values().next().unwrap();
+    assert_eq!(&json["best"][0]["label"], label);
+    assert!(anemone(args).report().contains("probability"));
+}
+
+#[test]
+fn what_is_missing_comes_with_a_way_to_give_it() {
+    let model = "interfaces/optional-int/model.mlpackage";
+    anemone(["run", model]).fails(&["input `x` (fp32 [2, 3]) is missing", "--random 1", "anemone inspect"]);
+    anemone(["run", model, "--random", "1", "--save-image", "z=z.png"]).fails(&["`z`", "[\"y\"]"]);
+    anemone(["verify", model, "--random", "1"]).fails(&[
+        "--expected",
+        "--expected-labels",
+        "--find-overflow",
+    ]);
+}
+
+#[test]
 fn a_detector_names_what_it_found_and_takes_thresholds_as_numbers() {
     let (case, _) = interface_case("detector");
     let file = |name: &str| format!("{case}/{name}");
