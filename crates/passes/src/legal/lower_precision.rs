@@ -162,8 +162,7 @@ impl Lowering<'_> {
         let mut args = op.args.clone();
         for arg in &mut args {
             let param = version.param(&arg.param);
-            let types = param.map_or(&[][..], |p| version.types(p));
-            if !types.is_empty() && !types.contains(&DType::F16) {
+            if !may_be_half(param.map_or(&[], |p| version.types(p))) {
                 continue;
             }
             for v in &mut arg.values {
@@ -244,7 +243,9 @@ impl Lowering<'_> {
             return op.value("source_val");
         }
         let mut copy = op.clone();
-        for arg in &mut copy.args {
+        let version = Site::new(self.function, op).ok()?.version;
+        let takes_half = |param: &str| version.param(param).is_some_and(|p| may_be_half(version.types(p)));
+        for arg in copy.args.iter_mut().filter(|a| takes_half(&a.param)) {
             for value in &mut arg.values {
                 let constant = self.function.constant(*value).filter(|c| is_single(&c.ty()));
                 if let Some(c) = constant.map(|c| range::half(c, &arg.param, false)) {
@@ -336,6 +337,11 @@ impl Lowering<'_> {
             self.function.block_mut(body).outputs[at] = single;
         }
     }
+}
+
+/// True when a parameter of these element types takes `fp16`; none stands for any.
+fn may_be_half(types: &[DType]) -> bool {
+    types.is_empty() || types.contains(&DType::F16)
 }
 
 fn is_single(ty: &Type) -> bool {
