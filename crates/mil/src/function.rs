@@ -1,6 +1,6 @@
 //! Functions: arenas of ops, values and blocks.
 
-use crate::ops::{self, OpDef};
+use crate::ops::{self, Form, OpDef};
 use crate::{BlockId, Const, Literal, Name, OpId, Opset, Type, ValueId};
 use anemone_tensor::Bytes;
 
@@ -33,6 +33,11 @@ impl OpKind {
             OpKind::Known(def) => Some(def),
             OpKind::Foreign(_) => None,
         }
+    }
+
+    /// Where the elements of the results come from; [`Form::Other`] for ops that the table does not know.
+    pub fn form(&self) -> Form {
+        self.def().map_or(Form::Other, |def| def.form)
     }
 
     /// True when an attribute of that key is an operand in truth, as those of `constexpr_*` ops before iOS 18 are.

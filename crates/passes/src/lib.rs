@@ -20,6 +20,6 @@ pub mod pipeline;
 pub use drive::{drive, misses};
 pub use engine::Limits;
 pub use index::Index;
-pub use op_ref::OpRef;
+pub use op_ref::{OpRef, Wanted};
 pub use patch::{Miss, NewOp, Patch, Ref, Rewrite};
 pub use pipeline::{Exactness, Pass, Report, Run, canonicalize, clean, legalize, run};

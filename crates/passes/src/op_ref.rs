@@ -1,8 +1,56 @@
 //! An op as rewrites look at it.
 
 use crate::{Index, Miss};
-use anemone_mil::ops::{Fault, Site};
+use anemone_mil::ops::{Fault, Form, Site};
 use anemone_mil::{Const, Function, Op, OpId, Tensor, TensorType, ValueId, Weight};
+
+/// What an op is asked to be: one of several kinds, or of a form.
+pub trait Wanted {
+    /// True when the op is that.
+    fn holds(&self, op: &Op) -> bool;
+    /// What it is, as a reason says it.
+    fn words(&self) -> String;
+}
+
+impl Wanted for [&str] {
+    fn holds(&self, op: &Op) -> bool {
+        self.contains(&op.kind.name())
+    }
+
+    fn words(&self) -> String {
+        self.join(" or ")
+    }
+}
+
+impl<const N: usize> Wanted for [&str; N] {
+    fn holds(&self, op: &Op) -> bool {
+        self.as_slice().holds(op)
+    }
+
+    fn words(&self) -> String {
+        self.as_slice().words()
+    }
+}
+
+impl Wanted for Form {
+    fn holds(&self, op: &Op) -> bool {
+        op.kind.form() == *self
+    }
+
+    fn words(&self) -> String {
+        match self {
+            Form::Identity => "an identity",
+            Form::Unary => "a function of single elements",
+            Form::Binary => "a function of two elements",
+            Form::Select => "a select",
+            Form::Reshape => "a change of shape",
+            Form::Move(_) | Form::Fill(_) => "a move",
+            Form::Reduction => "a reduction",
+            Form::Other => "anything else",
+        }
+        .into()
+    }
+}
 
 /// An op within its function, with the uses of every value at hand.
 #[derive(Clone, Copy, Debug)]
@@ -34,17 +82,22 @@ impl<'a> OpRef<'a> {
         self.op().kind.name()
     }
 
-    /// True when it is of one of these kinds.
-    pub fn is(&self, kinds: &[&str]) -> bool {
-        kinds.contains(&self.kind())
+    /// Where the elements of its results come from.
+    pub fn form(&self) -> Form {
+        self.op().kind.form()
     }
 
-    /// Asks for one of these kinds.
+    /// True when it is of one of these kinds, or of that form.
+    pub fn is(&self, wanted: &(impl Wanted + ?Sized)) -> bool {
+        wanted.holds(self.op())
+    }
+
+    /// Asks for one of these kinds, or for a form.
     ///
     /// # Errors
     /// [`Miss::OtherKind`] when it is none of them.
-    pub fn expect(&self, kinds: &[&str]) -> Result<(), Miss> {
-        if self.is(kinds) { Ok(()) } else { Err(Miss::OtherKind) }
+    pub fn expect(&self, wanted: &(impl Wanted + ?Sized)) -> Result<(), Miss> {
+        if self.is(wanted) { Ok(()) } else { Err(Miss::OtherKind) }
     }
 
     /// The value given for `param`.
@@ -88,27 +141,26 @@ impl<'a> OpRef<'a> {
         self.function.producer(value).map(|id| OpRef { id, ..*self })
     }
 
-    /// The op that makes a value, of one of the given kinds.
+    /// The op that makes a value, of one of the given kinds or of a form.
     ///
     /// # Errors
     /// When it is of another kind, or the value is no result.
-    pub fn made_by(&self, value: ValueId, kinds: &[&str]) -> Result<OpRef<'a>, Miss> {
-        let wanted = || kinds.join(" or ");
+    pub fn made_by(&self, value: ValueId, wanted: &(impl Wanted + ?Sized)) -> Result<OpRef<'a>, Miss> {
         let maker = self
             .maker(value)
-            .ok_or_else(|| self.about(value, format!("is not the result of {}", wanted())))?;
-        if maker.is(kinds) {
+            .ok_or_else(|| self.about(value, format!("is not the result of {}", wanted.words())))?;
+        if maker.is(wanted) {
             return Ok(maker);
         }
-        Err(self.about(value, format!("comes from {}, not from {}", maker.kind(), wanted())))
+        Err(self.about(value, format!("comes from {}, not from {}", maker.kind(), wanted.words())))
     }
 
     /// As [`made_by`](OpRef::made_by), for a value that only this op takes, made in the same block.
     ///
     /// # Errors
     /// Also when the value has other users or escapes, or is made in another block.
-    pub fn sole(&self, value: ValueId, kinds: &[&str]) -> Result<OpRef<'a>, Miss> {
-        let maker = self.made_by(value, kinds)?;
+    pub fn sole(&self, value: ValueId, wanted: &(impl Wanted + ?Sized)) -> Result<OpRef<'a>, Miss> {
+        let maker = self.made_by(value, wanted)?;
         self.feeds_only_this(value)?;
         Ok(maker)
     }

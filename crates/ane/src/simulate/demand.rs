@@ -1,7 +1,7 @@
 //! What an op asks of the unit that runs it: arithmetic, weights, activations.
 
 use crate::operands::{bytes, elements, is_constant, is_load_time};
-use anemone_mil::ops::Site;
+use anemone_mil::ops::{Form, Site};
 use anemone_mil::{Dim, Function, Op, OpId, TensorType, Uses, ValueId};
 use anemone_tensor::DType;
 use anemone_tensor::num::f64_of_usize;
@@ -259,7 +259,7 @@ fn class(function: &Function, op: &Op, site: Option<&Site<'_>>) -> Class {
         "softmax" | "layer_norm" | "instance_norm" | "l2_norm" | "local_response_norm" | "cumsum" => {
             Class::Reduction
         }
-        name if name.starts_with("reduce_") => Class::Reduction,
+        _ if op.kind.form() == Form::Reduction => Class::Reduction,
         "avg_pool" | "max_pool" | "l2_pool" | "resample" | "crop_resize" | "affine" => Class::Pool,
         name if name.starts_with("upsample_") || name.starts_with("resize") => Class::Pool,
         "transpose" | "reverse" | "depth_to_space" | "space_to_depth" | "pixel_shuffle"
@@ -269,8 +269,8 @@ fn class(function: &Function, op: &Op, site: Option<&Site<'_>>) -> Class {
         name if name.starts_with("slice_") || name.starts_with("scatter") => Class::Movement,
         "topk" | "argsort" | "non_maximum_suppression" | "non_zero" => Class::Sort,
         "lstm" | "gru" | "rnn" => Class::Recurrent,
-        "reshape" | "reshape_like" | "squeeze" | "expand_dims" | "identity" | "flatten2d" | "shape"
-        | "const" => Class::View,
+        "shape" | "const" => Class::View,
+        _ if matches!(op.kind.form(), Form::Reshape | Form::Identity) => Class::View,
         "read_state" | "write_state" | "coreml_update_state" => Class::State,
         _ => Class::Elementwise,
     }

@@ -3,7 +3,7 @@
 use super::order::Order;
 use super::{Moved, Rewriter, UPSAMPLE, is_float};
 use crate::lower;
-use anemone_mil::ops::{Concat, Pad, PadMode, Site, SliceByIndex, Split, transposition};
+use anemone_mil::ops::{Concat, Form, Pad, PadMode, Site, SliceByIndex, Split, transposition};
 use anemone_mil::{DType, Literal, Op, OpId, OpKind, Tensor, ValueId};
 
 /// Elements of an innermost dim below which what runs along it wastes most of its vectors.
@@ -28,7 +28,7 @@ impl Rewriter {
             return None;
         }
         match kind {
-            "reshape" | "expand_dims" | "squeeze" | "flatten2d" => self.reshaped(id),
+            _ if op.kind.form() == Form::Reshape => self.reshaped(id),
             "concat" => self.concat(id),
             "split" => self.split(id),
             "slice_by_index" => self.slice(id),
@@ -36,7 +36,7 @@ impl Rewriter {
             "upsample_nearest_neighbor" => self.upsample(id),
             "softmax" => self.along_axis(id),
             "cast" => self.unary(id),
-            _ if kind.starts_with("reduce_") => self.reduce(id),
+            _ if op.kind.form() == Form::Reduction => self.reduce(id),
             _ if lower::is_binary(kind) => self.binary(id),
             _ if lower::is_unary(&Site::new(&self.f, op).ok()?) => self.unary(id),
             _ => None,

@@ -17,7 +17,7 @@ pub(crate) use product::{Finish, Product, ProductKernel, Side};
 pub(crate) use sums::Gauge;
 pub(crate) use tables::Function as TableFunction;
 
-use anemone_mil::ops::Site;
+use anemone_mil::ops::{Form, Site};
 use std::collections::HashSet;
 
 /// The parts of the engine's arithmetic; a part that is not known of a chip is computed as without emulation.
@@ -121,42 +121,12 @@ const ELEMENTWISE: [&str; 21] = [
     "thresholded_relu",
 ];
 
-/// Kinds that move or choose elements.
-const MOVES: [&str; 33] = [
-    "band_part",
-    "batch_to_space",
-    "concat",
-    "crop",
-    "depth_to_space",
-    "expand_dims",
-    "flatten2d",
-    "gather",
-    "gather_along_axis",
-    "gather_nd",
-    "identity",
-    "max_pool",
-    "pad",
-    "pixel_shuffle",
-    "pixel_unshuffle",
-    "reduce_max",
-    "reduce_min",
-    "reshape",
-    "resize_nearest_neighbor",
-    "reverse",
-    "select",
-    "slice_by_index",
-    "slice_by_size",
-    "slice_update",
-    "sliding_windows",
-    "space_to_batch",
-    "space_to_depth",
-    "split",
-    "squeeze",
-    "stack",
-    "tile",
-    "transpose",
-    "upsample_nearest_neighbor",
-];
+/// Kinds that choose among elements, besides those that only move them.
+const CHOOSES: [&str; 3] = ["max_pool", "reduce_max", "reduce_min"];
+
+fn moves(form: Form) -> bool {
+    form == Form::Select || !form.moved_or_filled().is_empty()
+}
 
 impl Arithmetic {
     /// How an op is computed, one with 8-bit operands when `whole`.
@@ -171,7 +141,7 @@ impl Arithmetic {
                 known(self.tables, How::Table)
             }
             kind if ELEMENTWISE.contains(&kind) => known(self.elementwise, How::Elementwise),
-            kind if MOVES.contains(&kind) => How::Moves,
+            kind if CHOOSES.contains(&kind) || moves(site.def.form) => How::Moves,
             _ => How::Unknown,
         }
     }

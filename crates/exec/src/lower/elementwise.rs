@@ -24,58 +24,6 @@ pub(super) fn activation(site: &Site<'_>) -> Option<Activation> {
     })
 }
 
-/// Kinds of ops that [`lower`] knows.
-pub(super) const KINDS: &[&str] = &[
-    "abs",
-    "acos",
-    "add",
-    "asin",
-    "atan",
-    "atanh",
-    "ceil",
-    "clamped_relu",
-    "clip",
-    "cos",
-    "cosh",
-    "elu",
-    "erf",
-    "exp",
-    "exp2",
-    "floor",
-    "floor_div",
-    "gelu",
-    "inverse",
-    "leaky_relu",
-    "linear_activation",
-    "log",
-    "maximum",
-    "minimum",
-    "mod",
-    "mul",
-    "pow",
-    "real_div",
-    "relu",
-    "relu6",
-    "round",
-    "rsqrt",
-    "scaled_tanh",
-    "sigmoid",
-    "sigmoid_hard",
-    "sign",
-    "silu",
-    "sin",
-    "sinh",
-    "softplus",
-    "softsign",
-    "sqrt",
-    "square",
-    "sub",
-    "tan",
-    "tanh",
-    "threshold",
-    "thresholded_relu",
-];
-
 /// A unary or binary op on float tensors.
 pub(super) fn lower(l: &Lowering<'_>) -> Option<Lowered> {
     if let Some(op) = unary_op(&l.site) {

@@ -27,7 +27,7 @@ use crate::kernels::Activation;
 use crate::memory::Floats;
 use crate::pool::Pool;
 use crate::profile::{ALIAS, kernel_name};
-use anemone_mil::ops::Site;
+use anemone_mil::ops::{Form, OpDef, Site};
 use anemone_mil::{DType, Function, OpId, Tensor, TensorType, Uses, ValueId};
 
 /// What a kernel reads and writes: dense row-major `f32` tensors.
@@ -168,9 +168,9 @@ impl Lowering<'_> {
 
 type Lower = fn(&Lowering<'_>) -> Option<Lowered>;
 
-/// Who lowers an op kind.
-fn find(kind: &str) -> Option<Lower> {
-    Some(match kind {
+/// Who lowers an op.
+fn find(def: &OpDef) -> Option<Lower> {
+    Some(match def.name {
         "conv" => window::conv,
         "conv_transpose" => window::conv_transpose,
         "avg_pool" | "max_pool" | "l2_pool" => window::pool,
@@ -180,7 +180,7 @@ fn find(kind: &str) -> Option<Lower> {
         "instance_norm" => reduction::instance_norm,
         "layer_norm" => reduction::layer_norm,
         "softmax" => reduction::softmax,
-        "reshape" | "expand_dims" | "squeeze" | "flatten2d" | "identity" => layout::alias,
+        _ if matches!(def.form, Form::Identity | Form::Reshape) => layout::alias,
         "cast" => layout::cast,
         "transpose" => layout::transpose,
         "concat" => layout::concat,
@@ -205,7 +205,7 @@ fn find(kind: &str) -> Option<Lower> {
         "prelu" | "softplus_parametric" => lines::per_channel,
         "reduce_sum" | "reduce_mean" | "reduce_max" | "reduce_min" | "reduce_prod" | "reduce_sum_square"
         | "reduce_l1_norm" | "reduce_l2_norm" | "reduce_log_sum" | "reduce_log_sum_exp" => reduction::reduce,
-        _ if elementwise::KINDS.contains(&kind) => elementwise::lower,
+        _ if matches!(def.form, Form::Unary | Form::Binary) => elementwise::lower,
         _ => return None,
     })
 }
@@ -253,7 +253,7 @@ pub(crate) fn lower(function: &Function, id: OpId, next: Option<OpId>, pool: &Po
         Some(next) => elementwise::activation(&Site::new(function, function.op(next)).ok()?)?,
         None => Activation::None,
     };
-    find(site.def.name)?(&Lowering { site, activation, pool })
+    find(site.def)?(&Lowering { site, activation, pool })
 }
 
 /// Lowers an op of any types to a kernel over more than floats; `None` when there is none.
@@ -350,7 +350,6 @@ mod tests {
                 "fill_like",
                 "range_1d",
                 "resample",
-                "reshape_like",
             ],
         ),
     ];
@@ -358,12 +357,12 @@ mod tests {
     #[test]
     fn every_op_has_a_kernel_or_a_reason_to_have_none() {
         let slow: Vec<&str> = REFERENCE.iter().flat_map(|(_, kinds)| kinds.iter().copied()).collect();
-        let fast = |kind: &str| {
-            let found = find(kind).or_else(|| find_mixed(kind)).or_else(|| find_indexed(kind));
-            found.is_some() || traced::moved(kind).is_some()
+        let fast = |def: &OpDef| {
+            let found = find(def).or_else(|| find_mixed(def.name)).or_else(|| find_indexed(def.name));
+            found.is_some() || !def.form.moved_or_filled().is_empty()
         };
         let wrong: Vec<&str> =
-            anemone_mil::ops::table().map(|d| d.name).filter(|k| fast(k) == slow.contains(k)).collect();
+            anemone_mil::ops::table().filter(|d| fast(d) == slow.contains(&d.name)).map(|d| d.name).collect();
         assert!(wrong.is_empty(), "in both lists or in none: {wrong:?}");
         let unknown: Vec<&&str> = slow.iter().filter(|k| anemone_mil::ops::find(k).is_none()).collect();
         assert!(unknown.is_empty(), "not in the op table: {unknown:?}");

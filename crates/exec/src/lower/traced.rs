@@ -25,46 +25,13 @@ struct Moves {
     width: usize,
 }
 
-/// The parameters whose elements are moved; all others must be constant.
-pub(super) fn moved(kind: &str) -> Option<&'static [&'static str]> {
-    Some(match kind {
-        "concat" | "stack" => &["values"],
-        "slice_update" => &["x", "update"],
-        "band_part"
-        | "batch_to_space"
-        | "crop"
-        | "depth_to_space"
-        | "expand_dims"
-        | "flatten2d"
-        | "gather"
-        | "gather_along_axis"
-        | "gather_nd"
-        | "identity"
-        | "pad"
-        | "pixel_shuffle"
-        | "pixel_unshuffle"
-        | "reshape"
-        | "resize_nearest_neighbor"
-        | "reverse"
-        | "reverse_sequence"
-        | "slice_by_index"
-        | "slice_by_size"
-        | "sliding_windows"
-        | "space_to_batch"
-        | "space_to_depth"
-        | "split"
-        | "squeeze"
-        | "tile"
-        | "transpose"
-        | "upsample_nearest_neighbor" => &["x"],
-        _ => return None,
-    })
-}
-
-/// An op that only moves elements.
+/// An op that only moves elements; operands that are not moved must be constant.
 pub(super) fn moves(l: &Lowering<'_>) -> Option<Lowered> {
     let (op, function) = (l.site.op, l.site.function);
-    let params = moved(l.site.def.name)?;
+    let params = l.site.def.form.moved_or_filled();
+    if params.is_empty() {
+        return None;
+    }
     let width = whole_bytes(l.result()?)?;
     let sizes = op
         .operands()

@@ -22,16 +22,12 @@ pub(super) static AXIS_TOO_LONG: Rule = Rule {
     },
 };
 
-/// Ops that only arrange elements.
-const ARRANGE: [&str; 7] =
-    ["concat", "expand_dims", "reshape", "slice_by_index", "slice_by_size", "squeeze", "transpose"];
-
 /// True for an op at the edge of the graph that only arranges what goes in or comes out: somewhere that must be done.
 fn is_edge(s: &Subject<'_>, id: OpId) -> bool {
     let op = s.function.op(id);
     let outside = |&v: &ValueId| s.function.outputs().contains(&v);
     let taken = op.operands().any(|v| s.function.inputs.contains(&v));
-    ARRANGE.contains(&op.kind.name()) && (taken || op.outputs.iter().any(outside))
+    !op.kind.form().moved().is_empty() && (taken || op.outputs.iter().any(outside))
 }
 
 pub(super) static RANK: Rule = Rule {

@@ -7,7 +7,7 @@ use super::common::{
     self, INT32, STRING, T, T_FLOATS, U, U_FLOATS, erf, for_each_index, like_x, map_x, max, min, offset,
     sigmoid, softplus, strides,
 };
-use super::{Default, Effect, Fault, OpDef, Param, Site, Version, Work, constant, tensor};
+use super::{Default, Effect, Fault, Form, OpDef, Param, Site, Version, Work, constant, tensor};
 use crate::eval::{EvalFn, EvalSite};
 use crate::{Literal, Opset, TensorType, Type};
 use std::f64::consts::{FRAC_2_PI, SQRT_2};
@@ -62,7 +62,16 @@ const fn activation(
     eval: EvalFn,
     work: WorkFn,
 ) -> OpDef {
-    OpDef { name, doc, versions, effect: Effect::Pure, infer: like_x, eval: Some(eval), work }
+    OpDef {
+        name,
+        doc,
+        versions,
+        effect: Effect::Pure,
+        form: Form::Unary,
+        infer: like_x,
+        eval: Some(eval),
+        work,
+    }
 }
 
 /// Applies `f(x, alpha)`.
@@ -216,6 +225,7 @@ fn gelu(site: &EvalSite<'_>) -> Result<Vec<Literal>, Fault> {
 }
 
 static SOFTMAX: OpDef = OpDef {
+    form: Form::Other,
     infer: softmax_type,
     ..activation(
         "softmax",
@@ -254,6 +264,7 @@ fn softmax(site: &EvalSite<'_>) -> Result<Vec<Literal>, Fault> {
 }
 
 static PRELU: OpDef = OpDef {
+    form: Form::Other,
     infer: prelu_type,
     ..activation(
         "prelu",
@@ -287,6 +298,7 @@ fn prelu_type(site: &Site<'_>) -> Result<Vec<Type>, Fault> {
 }
 
 static SOFTPLUS_PARAMETRIC: OpDef = OpDef {
+    form: Form::Other,
     infer: softplus_parametric_type,
     ..activation(
         "softplus_parametric",

@@ -5,7 +5,7 @@
 use super::common::{T, T_FLOATS, broadcast_offsets};
 use super::rearrange::made;
 use super::window::volume;
-use super::{Accept, Domain, Effect, Fault, OpDef, Site, Version, Work, tensor};
+use super::{Accept, Domain, Effect, Fault, Form, OpDef, Site, Version, Work, tensor};
 use crate::eval::EvalSite;
 use crate::{Dim, Literal, Opset, TensorType, Type, broadcast};
 use anemone_tensor::{DType, num};
@@ -27,6 +27,7 @@ static SCALED_DOT_PRODUCT_ATTENTION: OpDef = OpDef {
         domains: &[T_FLOATS, Domain { name: "M", types: &[DType::Bool, DType::F16, DType::F32] }],
     }],
     effect: Effect::Pure,
+    form: Form::Other,
     infer,
     eval: Some(eval),
     work,

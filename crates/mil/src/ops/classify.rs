@@ -2,7 +2,7 @@
 //!
 //! Semantics: the MIL op reference of coremltools, `ops/defs/iOS15/classify.py`.
 
-use super::{Accept, Effect, Fault, OpDef, Site, Version, Work, list, tensor};
+use super::{Accept, Effect, Fault, Form, OpDef, Site, Version, Work, list, tensor};
 use crate::eval::EvalSite;
 use crate::{Dim, Literal, Opset, Tensor, TensorType, Type};
 use anemone_tensor::DType;
@@ -19,6 +19,7 @@ static CLASSIFY: OpDef = OpDef {
         domains: &[],
     }],
     effect: Effect::Pure,
+    form: Form::Other,
     infer: classify_type,
     eval: Some(classify),
     work: |site| {

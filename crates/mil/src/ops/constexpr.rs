@@ -9,7 +9,7 @@
 mod eval;
 
 use super::common::{INT32, STRING, T};
-use super::{Accept, Domain, Effect, Fault, OpDef, Param, Site, Version, Work, constant};
+use super::{Accept, Domain, Effect, Fault, Form, OpDef, Param, Site, Version, Work, constant};
 use crate::{Opset, TensorType, Type};
 use anemone_tensor::{DType, num};
 
@@ -60,6 +60,7 @@ static AFFINE_DEQUANTIZE: OpDef = OpDef {
         ],
     }],
     effect: Effect::Constexpr,
+    form: Form::Other,
     infer: infer_affine,
     eval: Some(eval::affine),
     work: Work::none,
@@ -74,6 +75,7 @@ static BLOCKWISE_SHIFT_SCALE: OpDef = OpDef {
         domains: &[SRC_BLOCKS, DST_FLOATS, OFFSET_BLOCKS],
     }],
     effect: Effect::Constexpr,
+    form: Form::Other,
     infer: infer_blockwise,
     eval: Some(eval::blockwise),
     work: Work::none,
@@ -90,6 +92,7 @@ static CAST: OpDef = OpDef {
         Version { since: Opset::Ios18, params: CAST_PARAMS, domains: &[] },
     ],
     effect: Effect::Constexpr,
+    form: Form::Other,
     infer: infer_cast,
     eval: Some(eval::cast),
     work: Work::none,
@@ -111,6 +114,7 @@ static LUT_TO_DENSE: OpDef = OpDef {
         },
     ],
     effect: Effect::Constexpr,
+    form: Form::Other,
     infer: infer_lut_to_dense,
     eval: Some(eval::lut_to_dense),
     work: Work::none,
@@ -130,6 +134,7 @@ static LUT_TO_SPARSE: OpDef = OpDef {
         domains: &[INDICES_UINT, T_BYTES],
     }],
     effect: Effect::Constexpr,
+    form: Form::Other,
     infer: infer_lut_to_sparse,
     eval: Some(eval::lut_to_sparse),
     work: Work::none,
@@ -149,6 +154,7 @@ static SPARSE_BLOCKWISE_SHIFT_SCALE: OpDef = OpDef {
         domains: &[SRC_BLOCKS, DST_FLOATS, OFFSET_BLOCKS],
     }],
     effect: Effect::Constexpr,
+    form: Form::Other,
     infer: infer_sparse_blockwise,
     eval: Some(eval::sparse_blockwise),
     work: Work::none,
@@ -170,6 +176,7 @@ static SPARSE_TO_DENSE: OpDef = OpDef {
         },
     ],
     effect: Effect::Constexpr,
+    form: Form::Other,
     infer: infer_sparse_to_dense,
     eval: Some(eval::sparse_to_dense),
     work: Work::none,

@@ -7,7 +7,7 @@ mod view;
 
 use super::common::{INT32, STRING, T, T_FLOATS, U, U_FLOATS};
 use super::window::{no_pads, ones};
-use super::{Default, Domain, Effect, Fault, OpDef, Param, Site, Version, Work, constant, tensor};
+use super::{Default, Domain, Effect, Fault, Form, OpDef, Param, Site, Version, Work, constant, tensor};
 use crate::{Dim, Opset, TensorType, Type};
 use anemone_tensor::{DType, num};
 
@@ -57,6 +57,7 @@ static CONV: OpDef = OpDef {
         },
     ],
     effect: Effect::Pure,
+    form: Form::Other,
     infer: infer_conv,
     eval: Some(eval::conv),
     work: conv_work,
@@ -84,6 +85,7 @@ static CONV_QUANTIZED: OpDef = OpDef {
         domains: &[T_FLOATS, Domain { name: "U", types: &[DType::U8] }],
     }],
     effect: Effect::Pure,
+    form: Form::Other,
     infer: infer_conv,
     eval: Some(eval::conv_quantized),
     work: conv_work,
@@ -125,6 +127,7 @@ static CONV_TRANSPOSE: OpDef = OpDef {
         },
     ],
     effect: Effect::Pure,
+    form: Form::Other,
     infer: infer_conv_transpose,
     eval: Some(eval::conv_transpose),
     work: conv_transpose_work,

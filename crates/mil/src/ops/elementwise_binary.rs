@@ -4,7 +4,7 @@
 //! NumPy: integers wrap, division and remainder round toward negative infinity.
 
 use super::common::{T, T_FLOATS_INT32, booleans, integers, map_pairs, max, min, trunc_i32};
-use super::{Domain, Effect, Fault, OpDef, Param, Site, Version, Work, tensor};
+use super::{Domain, Effect, Fault, Form, OpDef, Param, Site, Version, Work, tensor};
 use crate::eval::{EvalFn, EvalSite};
 use crate::{Literal, Opset, Tensor, TensorType, Type, broadcast};
 use anemone_tensor::{DType, num};
@@ -63,6 +63,7 @@ const fn arithmetic(name: &'static str, doc: &'static str, eval: EvalFn) -> OpDe
         doc,
         versions: NUMBERS,
         effect: Effect::Pure,
+        form: Form::Binary,
         infer: same_type,
         eval: Some(eval),
         work: Work::per_output,

@@ -7,7 +7,7 @@ use super::common::{
     BOOL, STRING, T, T_FLOATS, T_FLOATS_INT32, U, U_FLOATS, booleans, erf, integers, like_x, map_number,
     map_x, max, min, trunc_i32,
 };
-use super::{Default, Domain, Effect, Fault, OpDef, Param, Site, Version, Work, constant, tensor};
+use super::{Default, Domain, Effect, Fault, Form, OpDef, Param, Site, Version, Work, constant, tensor};
 use crate::eval::{EvalFn, EvalSite};
 use crate::{Literal, Opset, Type};
 use anemone_tensor::{DType, num};
@@ -58,7 +58,16 @@ const fn unary(
     eval: EvalFn,
     work: WorkFn,
 ) -> OpDef {
-    OpDef { name, doc, versions, effect: Effect::Pure, infer: like_x, eval: Some(eval), work }
+    OpDef {
+        name,
+        doc,
+        versions,
+        effect: Effect::Pure,
+        form: Form::Unary,
+        infer: like_x,
+        eval: Some(eval),
+        work,
+    }
 }
 
 /// A float function that counts as one transcendental.

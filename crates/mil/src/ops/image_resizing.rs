@@ -8,7 +8,9 @@ mod sample;
 mod scale;
 
 use super::common::{BOOL, INT32, STRING, T, T_FLOATS, T_FLOATS_INT32, U, for_each_index};
-use super::{Accept, Default, Domain, Effect, Fault, OpDef, Param, Site, Version, Work, constant, tensor};
+use super::{
+    Accept, Default, Domain, Effect, Fault, Form, OpDef, Param, Site, Version, Work, constant, tensor,
+};
 use crate::eval::EvalSite;
 use crate::{Dim, Literal, Opset, TensorType, Type};
 use anemone_tensor::{DType, num};
@@ -65,6 +67,7 @@ static AFFINE: OpDef = OpDef {
         domains: &[T_FLOATS],
     }],
     effect: Effect::Pure,
+    form: Form::Other,
     infer: infer_affine,
     eval: Some(sample::affine),
     work: |site| Work::scaled(site, 21, 0),
@@ -79,6 +82,7 @@ static CROP: OpDef = OpDef {
         domains: &[T_FLOATS],
     }],
     effect: Effect::Pure,
+    form: Form::Move(&["x"]),
     infer: infer_crop,
     eval: Some(eval_crop),
     work: Work::none,
@@ -139,6 +143,7 @@ static CROP_RESIZE: OpDef = OpDef {
         },
     ],
     effect: Effect::Pure,
+    form: Form::Other,
     infer: infer_crop_resize,
     eval: Some(sample::crop_resize),
     work: |site| Work::scaled(site, 9, 0),
@@ -189,6 +194,7 @@ static RESAMPLE: OpDef = OpDef {
         },
     ],
     effect: Effect::Pure,
+    form: Form::Other,
     infer: infer_resample,
     eval: Some(sample::resample),
     work: |site| Work::scaled(site, 13, 0),
@@ -212,6 +218,7 @@ static RESIZE: OpDef = OpDef {
         ],
     }],
     effect: Effect::Pure,
+    form: Form::Other,
     infer: infer_resize,
     eval: Some(scale::eval),
     work: resize_work,
@@ -231,6 +238,7 @@ static RESIZE_BILINEAR: OpDef = OpDef {
         domains: &[T_FLOATS],
     }],
     effect: Effect::Pure,
+    form: Form::Other,
     infer: infer_resize,
     eval: Some(scale::eval),
     work: resize_work,
@@ -249,6 +257,7 @@ static RESIZE_NEAREST_NEIGHBOR: OpDef = OpDef {
         domains: &[T_FLOATS],
     }],
     effect: Effect::Pure,
+    form: Form::Move(&["x"]),
     infer: infer_resize,
     eval: Some(scale::eval),
     work: resize_work,
@@ -276,6 +285,7 @@ static UPSAMPLE_BILINEAR: OpDef = OpDef {
         },
     ],
     effect: Effect::Pure,
+    form: Form::Other,
     infer: infer_resize,
     eval: Some(scale::eval),
     work: resize_work,
@@ -290,6 +300,7 @@ static UPSAMPLE_NEAREST_NEIGHBOR: OpDef = OpDef {
         domains: &[T_FLOATS, Domain { name: "U", types: &[DType::F32, DType::I32] }],
     }],
     effect: Effect::Pure,
+    form: Form::Move(&["x"]),
     infer: infer_resize,
     eval: Some(scale::eval),
     work: resize_work,

@@ -5,7 +5,9 @@
 mod eval;
 
 use super::common::{BOOL, STRING, T, T_FLOATS_INT32, U};
-use super::{Default, Domain, Effect, Fault, OpDef, Param, Site, Version, Work, constant, tensor, variadic};
+use super::{
+    Default, Domain, Effect, Fault, Form, OpDef, Param, Site, Version, Work, constant, tensor, variadic,
+};
 use crate::{Dim, Opset, TensorType, Type, ValueId, broadcast};
 use anemone_tensor::DType;
 
@@ -32,6 +34,7 @@ static LINEAR: OpDef = OpDef {
         },
     ],
     effect: Effect::Pure,
+    form: Form::Other,
     infer: infer_linear,
     eval: Some(eval::linear),
     work: linear_work,
@@ -53,6 +56,7 @@ static MATMUL: OpDef = OpDef {
         },
     ],
     effect: Effect::Pure,
+    form: Form::Other,
     infer: infer_matmul,
     eval: Some(eval::matmul),
     work: matmul_work,
@@ -67,6 +71,7 @@ static EINSUM: OpDef = OpDef {
         domains: &[],
     }],
     effect: Effect::Pure,
+    form: Form::Other,
     infer: infer_einsum,
     eval: Some(eval::einsum),
     work: einsum_work,

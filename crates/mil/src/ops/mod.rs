@@ -15,6 +15,7 @@ mod conv;
 mod elementwise_binary;
 mod elementwise_unary;
 mod fault;
+mod form;
 mod image_resizing;
 mod linear;
 mod normalization;
@@ -38,6 +39,7 @@ mod work;
 
 pub use conv::{Conv, ConvTranspose};
 pub use fault::Fault;
+pub use form::Form;
 pub use image_resizing::{Interpolation, Resize, Sampling, Tap, Target};
 pub use linear::MatMul;
 pub use partial::{Entry, entries};

@@ -6,7 +6,7 @@
 mod eval;
 
 use super::common::{INT32, T, T_FLOATS, U, U_FLOATS};
-use super::{Accept, Default, Effect, Fault, OpDef, Param, Site, Version, Work, constant, tensor};
+use super::{Accept, Default, Effect, Fault, Form, OpDef, Param, Site, Version, Work, constant, tensor};
 use crate::{DType, Dim, Literal, Opset, Tensor, TensorType, Type};
 
 /// The ops of this family.
@@ -54,6 +54,7 @@ static BATCH_NORM: OpDef = OpDef {
         },
     ],
     effect: Effect::Pure,
+    form: Form::Other,
     infer: |site| by_channel(site, &["mean", "variance", "gamma", "beta"]),
     eval: Some(eval::batch_norm),
     work: |site| Work::scaled(site, 2, 0),
@@ -75,6 +76,7 @@ static INSTANCE_NORM: OpDef = OpDef {
         },
     ],
     effect: Effect::Pure,
+    form: Form::Other,
     infer: |site| by_channel(site, &["gamma", "beta"]),
     eval: Some(eval::instance_norm),
     work: moments_work,
@@ -96,6 +98,7 @@ static L2_NORM: OpDef = OpDef {
         },
     ],
     effect: Effect::Pure,
+    form: Form::Other,
     infer: |site| of_rank(site, 3),
     eval: Some(eval::l2_norm),
     work: |site| Work::scaled(site, 3, 0),
@@ -117,6 +120,7 @@ static LAYER_NORM: OpDef = OpDef {
         },
     ],
     effect: Effect::Pure,
+    form: Form::Other,
     infer: infer_layer_norm,
     eval: Some(eval::layer_norm),
     work: moments_work,
@@ -150,6 +154,7 @@ static LOCAL_RESPONSE_NORM: OpDef = OpDef {
         },
     ],
     effect: Effect::Pure,
+    form: Form::Other,
     infer: |site| of_rank(site, 2),
     eval: Some(eval::local_response_norm),
     work: local_response_work,

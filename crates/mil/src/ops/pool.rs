@@ -5,7 +5,9 @@
 use super::common::{BOOL, INT32, STRING, T, T_FLOATS};
 use super::rearrange::made;
 use super::window::{lift, no_pads, ones, positive, spatial, volume};
-use super::{Default, Effect, Fault, OpDef, Padding, Param, Site, Version, Window, Work, constant, tensor};
+use super::{
+    Default, Effect, Fault, Form, OpDef, Padding, Param, Site, Version, Window, Work, constant, tensor,
+};
 use crate::eval::EvalSite;
 use crate::{Dim, Literal, Opset, TensorType, Type, ValueId};
 use anemone_tensor::num;
@@ -48,6 +50,7 @@ static AVG_POOL: OpDef = OpDef {
         domains: &[T_FLOATS],
     }],
     effect: Effect::Pure,
+    form: Form::Other,
     infer,
     eval: Some(eval),
     work,
@@ -58,6 +61,7 @@ static L2_POOL: OpDef = OpDef {
     doc: "Square root of the sum of squares of every window over 1 or 2 spatial dims.",
     versions: POOL,
     effect: Effect::Pure,
+    form: Form::Other,
     infer,
     eval: Some(eval),
     work,
@@ -68,6 +72,7 @@ static MAX_POOL: OpDef = OpDef {
     doc: "Largest element of every window over 1 to 3 spatial dims; padding never wins.",
     versions: POOL,
     effect: Effect::Pure,
+    form: Form::Other,
     infer,
     eval: Some(eval),
     work,

@@ -4,7 +4,7 @@
 
 use super::common::{INT32, STRING};
 use super::window::volume;
-use super::{Accept, Domain, Effect, Fault, OpDef, Site, Version, Work, constant, tensor};
+use super::{Accept, Domain, Effect, Fault, Form, OpDef, Site, Version, Work, constant, tensor};
 use crate::eval::EvalSite;
 use crate::{Dim, Literal, Opset, Tensor, TensorType, Type};
 use anemone_tensor::DType;
@@ -31,6 +31,7 @@ static DEQUANTIZE: OpDef = OpDef {
         domains: &[Domain { name: "SrcT", types: BYTES }, Domain { name: "DstT", types: FLOATS }],
     }],
     effect: Effect::Pure,
+    form: Form::Other,
     infer: infer_dequantize,
     eval: Some(dequantize),
     work: |site| Work::scaled(site, 2, 0),
@@ -51,6 +52,7 @@ static QUANTIZE: OpDef = OpDef {
         domains: &[Domain { name: "SrcT", types: FLOATS }, Domain { name: "DstT", types: BYTES }],
     }],
     effect: Effect::Pure,
+    form: Form::Other,
     infer: infer_quantize,
     eval: Some(quantize),
     work: |site| Work::scaled(site, 3, 0),

@@ -6,7 +6,7 @@
 //! names, so that they have nothing to do with each other.
 
 use super::common::{self, INT32, STRING, T, T_FLOATS};
-use super::{Default, Effect, Fault, OpDef, Param, Site, Version, Work, constant, tensor};
+use super::{Default, Effect, Fault, Form, OpDef, Param, Site, Version, Work, constant, tensor};
 use crate::eval::{EvalFn, EvalSite};
 use crate::{Dim, Literal, Opset, Tensor, TensorType, Type};
 use anemone_tensor::{DType, num};
@@ -31,7 +31,16 @@ const fn shaped(
     eval: EvalFn,
     work: fn(&Site<'_>) -> Option<Work>,
 ) -> OpDef {
-    OpDef { name, doc, versions, effect: Effect::Random, infer: shaped_type, eval: Some(eval), work }
+    OpDef {
+        name,
+        doc,
+        versions,
+        effect: Effect::Random,
+        form: Form::Other,
+        infer: shaped_type,
+        eval: Some(eval),
+        work,
+    }
 }
 
 static RANDOM_BERNOULLI: OpDef = shaped(
@@ -136,6 +145,7 @@ static RANDOM_CATEGORICAL: OpDef = OpDef {
         domains: &[T_FLOATS],
     }],
     effect: Effect::Random,
+    form: Form::Other,
     infer: categorical_type,
     eval: Some(categorical),
     work: |site| {

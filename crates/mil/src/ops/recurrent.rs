@@ -7,7 +7,7 @@ mod eval;
 mod view;
 
 use super::common::{BOOL, STRING, T, T_FLOATS};
-use super::{Default, Domain, Effect, Fault, OpDef, Param, Site, Version, Work, constant, tensor};
+use super::{Default, Domain, Effect, Fault, Form, OpDef, Param, Site, Version, Work, constant, tensor};
 use crate::{Dim, Opset, TensorType, Type};
 use anemone_tensor::DType;
 
@@ -55,6 +55,7 @@ static GRU: OpDef = OpDef {
         },
     ],
     effect: Effect::Pure,
+    form: Form::Other,
     infer,
     eval: Some(eval::eval),
     work,
@@ -88,6 +89,7 @@ static LSTM: OpDef = OpDef {
         Version { since: Opset::Ios17, params: LSTM_PARAMS, domains: &[T_FLOATS] },
     ],
     effect: Effect::Pure,
+    form: Form::Other,
     infer,
     eval: Some(eval::eval),
     work,
@@ -104,6 +106,7 @@ static RNN: OpDef = OpDef {
         Version { since: Opset::Ios17, params: RNN_PARAMS, domains: &[T_FLOATS] },
     ],
     effect: Effect::Pure,
+    form: Form::Other,
     infer,
     eval: Some(eval::eval),
     work,

@@ -6,7 +6,7 @@
 use super::common::{
     self, BOOL, INT32, STRING, T, T_FLOATS_INT32, for_each_index, integers, offset, strides,
 };
-use super::{Default, Effect, Fault, OpDef, Param, Site, Version, Work, constant, tensor};
+use super::{Default, Effect, Fault, Form, OpDef, Param, Site, Version, Work, constant, tensor};
 use crate::eval::{EvalFn, EvalSite};
 use crate::{Literal, Opset, Tensor, TensorType, Type};
 use anemone_tensor::{DType, num};
@@ -51,6 +51,7 @@ const fn over_axes(name: &'static str, doc: &'static str, eval: EvalFn) -> OpDef
         doc,
         versions: AXES,
         effect: Effect::Pure,
+        form: Form::Reduction,
         infer: axes_type,
         eval: Some(eval),
         work: Work::per_input,

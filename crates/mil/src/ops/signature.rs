@@ -1,6 +1,6 @@
 //! Signatures: what an op takes, in which version, and what it does besides computing.
 
-use super::{Fault, Site, Work};
+use super::{Fault, Form, Site, Work};
 use crate::eval::{EvalFn, EvalSite};
 use crate::{Literal, Opset, Type};
 use anemone_tensor::DType;
@@ -16,6 +16,8 @@ pub struct OpDef {
     pub versions: &'static [Version],
     /// What it does besides computing.
     pub effect: Effect,
+    /// Where the elements of its results come from.
+    pub form: Form,
     /// Types of the results; must hold for every version.
     pub infer: fn(&Site<'_>) -> Result<Vec<Type>, Fault>,
     /// Reference evaluation: readable, not fast. `None` for control flow and state, which the interpreter runs.

@@ -5,7 +5,7 @@
 
 use super::common::T;
 use super::rearrange::T_WIDE;
-use super::{Effect, Fault, OpDef, Site, Version, Work, state, tensor};
+use super::{Effect, Fault, Form, OpDef, Site, Version, Work, state, tensor};
 use crate::{Opset, TensorType, Type};
 
 /// The ops of this family.
@@ -33,6 +33,7 @@ static READ_STATE: OpDef = OpDef {
     doc: "The tensor that a state holds.",
     versions: &[Version { since: Opset::Ios18, params: &[state("input")], domains: &[] }],
     effect: Effect::ReadState,
+    form: Form::Other,
     infer: |site| Ok(vec![held(site, "input")?.clone().into()]),
     eval: None,
     work: Work::none,
@@ -47,6 +48,7 @@ static WRITE_STATE: OpDef = OpDef {
         domains: &[T_WIDE],
     }],
     effect: Effect::WriteState,
+    form: Form::Other,
     infer: |site| writes(site, "input", "data").map(|_| Vec::new()),
     eval: None,
     work: Work::none,
@@ -61,6 +63,7 @@ static COREML_UPDATE_STATE: OpDef = OpDef {
         domains: &[T_WIDE],
     }],
     effect: Effect::WriteState,
+    form: Form::Other,
     infer: |site| writes(site, "state", "value").map(|t| vec![t.into()]),
     eval: None,
     work: Work::none,

@@ -6,19 +6,30 @@
 //! `reshape`, `expand_dims`, `squeeze` and `flatten2d` change the shape only. So does a `transpose` that moves no dim
 //! past another one of more than one element; it is taken in too, and becomes a `reshape` beside another.
 
-use crate::{Miss, OpRef, Patch, Ref};
-use anemone_mil::{Dim, Tensor, ValueId};
+use crate::{Miss, OpRef, Patch, Ref, Wanted};
+use anemone_mil::ops::Form;
+use anemone_mil::{Dim, Op, Tensor, ValueId};
 
-const KINDS: [&str; 5] = ["reshape", "expand_dims", "squeeze", "flatten2d", "transpose"];
+/// What leaves the elements in their order, or may do so.
+struct InOrder;
+
+impl Wanted for InOrder {
+    fn holds(&self, op: &Op) -> bool {
+        Form::Reshape.holds(op) || op.is("transpose")
+    }
+
+    fn words(&self) -> String {
+        "a change of shape or a transpose".into()
+    }
+}
 
 /// The rewrite; looks at the second op of a pair.
 ///
 /// # Errors
 /// The reason why it does not apply.
 pub fn rewrite(op: OpRef<'_>) -> Result<Patch, Miss> {
-    op.expect(&KINDS)?;
-    let value = op.operand("x")?;
-    let first = op.made_by(value, &KINDS)?;
+    op.expect(&InOrder)?;
+    let first = op.made_by(op.operand("x")?, &InOrder)?;
     if op.is(&["transpose"]) && first.is(&["transpose"]) {
         return Err("two transposes are not for this pass".into());
     }

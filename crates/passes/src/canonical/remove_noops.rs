@@ -8,7 +8,7 @@
 
 use super::remove_broadcasts::is_ones;
 use crate::{Miss, OpRef, Patch};
-use anemone_mil::ops::{Pad, Pool};
+use anemone_mil::ops::{Form, Pad, Pool};
 use anemone_mil::{Dim, ValueId};
 
 /// The rewrite.
@@ -30,7 +30,7 @@ fn handed_on(op: OpRef<'_>) -> Result<ValueId, Miss> {
     match op.kind() {
         "identity" | "cast" => when(true),
         // An unchanged certain shape is an unchanged tensor.
-        "reshape" | "expand_dims" | "squeeze" | "flatten2d" | "tile" => when(fixed(op)),
+        _ if op.is(&Form::Reshape) || op.is(&["tile"]) => when(fixed(op)),
         "upsample_nearest_neighbor" | "upsample_bilinear" => when(fixed(op)),
         "transpose" => {
             let perm = op.site()?.axes("perm", op.tensor(op.operand("x")?)?.rank())?;

@@ -28,8 +28,6 @@ pub(super) struct Attention<'a> {
     swapped: bool,
 }
 
-/// Ops that treat every score by itself.
-const ELEMENTWISE: [&str; 8] = ["add", "sub", "mul", "real_div", "maximum", "minimum", "select", "tanh"];
 /// Operands by which scores come in.
 const PARAMS: [&str; 4] = ["x", "y", "a", "b"];
 /// Most ops between the scores and the softmax.
@@ -135,7 +133,7 @@ fn chain<'a>(
     if maker.is(&["matmul"]) {
         return Some((Vec::new(), maker));
     }
-    let wanted = maker.tensor(v).ok().filter(|_| maker.is(&ELEMENTWISE))?;
+    let wanted = maker.tensor(v).ok().filter(|_| !maker.form().elementwise().is_empty())?;
     PARAMS.iter().find_map(|&param| {
         let operand = maker.op().value(param)?;
         if maker.tensor(operand).ok()?.dims != wanted.dims {

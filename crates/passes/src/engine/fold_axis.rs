@@ -8,7 +8,6 @@
 //! such ops cancel; those that are left stand at the edge.
 
 use super::Limits;
-use super::elementwise::{BINARY, UNARY};
 use super::pieces::reshape;
 use crate::{Miss, OpRef, Patch, Ref};
 
@@ -17,11 +16,10 @@ use crate::{Miss, OpRef, Patch, Ref};
 /// # Errors
 /// The reason why it does not apply.
 pub fn rewrite(op: OpRef<'_>, limits: &Limits) -> Result<Patch, Miss> {
-    let params: &[&str] = match op.kind() {
-        kind if UNARY.contains(&kind) => &["x"],
-        kind if BINARY.contains(&kind) => &["x", "y"],
-        _ => return Err(Miss::OtherKind),
-    };
+    let params = op.form().elementwise();
+    if params.is_empty() {
+        return Err(Miss::OtherKind);
+    }
     let result = op.result()?;
     let shape = op.shape(result)?;
     let folded = folded(&shape, limits)?;

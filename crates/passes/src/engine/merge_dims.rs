@@ -10,30 +10,7 @@ use super::Limits;
 use super::pieces::{count, extents, reshape, transpose};
 use crate::{Miss, OpRef, Patch, Ref};
 use anemone_mil::ValueId;
-
-/// Ops that change the shape and keep the order of elements.
-const SHAPES: [&str; 4] = ["reshape", "expand_dims", "squeeze", "flatten2d"];
-/// Ops of one tensor that treat every element by itself.
-const UNARY: [&str; 18] = [
-    "relu",
-    "relu6",
-    "sigmoid",
-    "tanh",
-    "gelu",
-    "silu",
-    "abs",
-    "square",
-    "sqrt",
-    "rsqrt",
-    "exp",
-    "log",
-    "erf",
-    "softplus",
-    "softsign",
-    "clip",
-    "cast",
-    "leaky_relu",
-];
+use anemone_mil::ops::Form;
 
 /// The rewrite; looks at `transpose` and at ops of one tensor, of too many axes.
 ///
@@ -41,14 +18,14 @@ const UNARY: [&str; 18] = [
 /// The reason why it does not apply.
 pub fn rewrite(op: OpRef<'_>, limits: &Limits) -> Result<Patch, Miss> {
     if !op.is(&["transpose"]) {
-        op.expect(&UNARY)?;
+        op.expect(&Form::Unary)?;
     }
     let (x, y) = (op.operand("x")?, op.result()?);
     let shape = extents(op, x)?;
     if shape.len() <= limits.rank {
         return Err(Miss::because(format!("{} axes are not too many", shape.len())));
     }
-    let source = op.made_by(x, &SHAPES)?.operand("x")?;
+    let source = op.made_by(x, &Form::Reshape)?.operand("x")?;
     let mut patch = Patch::default();
     if !op.is(&["transpose"]) {
         if op.shape(source)?.len() > limits.rank {
@@ -83,7 +60,7 @@ fn reshaped_users(op: OpRef<'_>, v: ValueId) -> Result<Vec<(ValueId, Vec<usize>)
     let mut found = Vec::new();
     for &id in op.index.users(v) {
         let user = OpRef { id, ..op };
-        if !user.is(&SHAPES) || op.index.home(id) != op.index.home(op.id) {
+        if !user.is(&Form::Reshape) || op.index.home(id) != op.index.home(op.id) {
             return Err(Miss::because(format!("`{}` takes all its axes", user.kind())));
         }
         let result = user.result()?;

@@ -11,9 +11,7 @@
 use super::Limits;
 use super::pieces::{extents, reshape, transpose};
 use crate::{Miss, OpRef, Patch, Ref};
-
-/// Ops that change the shape and keep the order of elements.
-const SHAPES: [&str; 4] = ["reshape", "expand_dims", "squeeze", "flatten2d"];
+use anemone_mil::ops::Form;
 
 /// The rewrite; looks at the second `transpose`.
 ///
@@ -21,7 +19,7 @@ const SHAPES: [&str; 4] = ["reshape", "expand_dims", "squeeze", "flatten2d"];
 /// The reason why it does not apply.
 pub fn rewrite(op: OpRef<'_>, limits: &Limits) -> Result<Patch, Miss> {
     op.expect(&["transpose"])?;
-    let between = op.sole(op.operand("x")?, &SHAPES)?;
+    let between = op.sole(op.operand("x")?, &Form::Reshape)?;
     let first = between.sole(between.operand("x")?, &["transpose"])?;
     let x = first.operand("x")?;
     let (from, to) = (extents(op, x)?, extents(op, op.result()?)?);

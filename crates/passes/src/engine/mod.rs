@@ -6,7 +6,6 @@
 mod attention;
 mod blocks;
 pub mod bound_masks;
-mod elementwise;
 pub mod fill_dilations;
 mod filters;
 pub mod fix_shapes;

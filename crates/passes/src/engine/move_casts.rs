@@ -8,21 +8,21 @@
 
 use super::Limits;
 use super::pieces::cast;
-use crate::{Miss, OpRef, Patch, Ref};
-use anemone_mil::{DType, Literal, ValueId};
+use crate::{Miss, OpRef, Patch, Ref, Wanted};
+use anemone_mil::{DType, Literal, Op, ValueId};
 
-/// Ops that move the elements of `x` and look at none.
-const MOVES: [&str; 9] = [
-    "reshape",
-    "expand_dims",
-    "squeeze",
-    "transpose",
-    "tile",
-    "slice_by_index",
-    "slice_by_size",
-    "reverse",
-    "identity",
-];
+/// Ops with one result that only move the elements of `x`; no look-ups, which take few of many.
+struct Moves;
+
+impl Wanted for Moves {
+    fn holds(&self, op: &Op) -> bool {
+        op.kind.form().moved() == ["x"] && op.outputs.len() == 1 && !op.kind.name().starts_with("gather")
+    }
+
+    fn words(&self) -> String {
+        "an op that only moves".into()
+    }
+}
 
 /// The rewrite; looks at casts to floats, and at ops that move integers.
 ///
@@ -35,14 +35,14 @@ pub fn rewrite(op: OpRef<'_>, _: &Limits) -> Result<Patch, Miss> {
         if !is_wide(op, x)? || !to.is_float() {
             return Err("it is no cast from a 32-bit integer to a float".into());
         }
-        let moves = op.sole(x, &MOVES)?;
+        let moves = op.sole(x, &Moves)?;
         let source = moves.operand("x")?;
         let mut patch = Patch::default();
         let early = cast(&mut patch, Ref::Value(source), to);
         let new = patch.variant(moves.op(), "moved", vec![("x", early)]);
         return Ok(patch.replacing(op.result()?, new));
     }
-    op.expect(&MOVES)?;
+    op.expect(&Moves)?;
     if !is_wide(op, x)? {
         return Err(Miss::OtherKind);
     }

@@ -19,28 +19,13 @@ use std::collections::{HashMap, HashSet};
 /// Name of the pass.
 pub const NAME: &str = "narrow_integers";
 
-/// Ops that move integers, or choose among them.
-const MOVES: [&str; 14] = [
-    "reshape",
-    "expand_dims",
-    "squeeze",
-    "transpose",
-    "tile",
-    "concat",
-    "stack",
-    "slice_by_index",
-    "slice_by_size",
-    "reverse",
-    "identity",
-    "gather",
-    "reduce_max",
-    "reduce_min",
-];
+/// Ops that choose among integers, besides those that only move them.
+const CHOOSES: [&str; 2] = ["reduce_max", "reduce_min"];
 /// Ops that compute with integers as `fp16` does, as long as numbers are small.
 const COMPUTES: [&str; 8] = ["add", "sub", "mul", "maximum", "minimum", "select", "abs", "reduce_sum"];
 const COMPARES: [&str; 6] = ["equal", "not_equal", "less", "less_equal", "greater", "greater_equal"];
 /// Operands that are data, not places or sizes.
-const DATA: [&str; 5] = ["x", "y", "a", "b", "values"];
+const DATA: [&str; 6] = ["x", "y", "a", "b", "values", "update"];
 /// Constants longer than this are not looked at.
 const LOOKED_AT: usize = 1 << 16;
 
@@ -77,7 +62,7 @@ impl Region {
         let mut values: HashSet<ValueId> = HashSet::new();
         for &id in &body {
             let op = function.op(id);
-            if MOVES.contains(&op.kind.name()) || COMPUTES.contains(&op.kind.name()) || op.is("cast") {
+            if hands_on(op) || COMPUTES.contains(&op.kind.name()) || op.is("cast") {
                 values.extend(op.outputs.iter().copied().filter(small));
             }
         }
@@ -134,6 +119,11 @@ impl Region {
         let op = function.op(id);
         op.operands().chain(op.outputs.iter().copied()).any(|v| self.values.contains(&v))
     }
+}
+
+/// True for ops whose results are among the integers that they take.
+fn hands_on(op: &Op) -> bool {
+    !op.kind.form().moved().is_empty() || CHOOSES.contains(&op.kind.name())
 }
 
 fn data(op: &Op) -> impl Iterator<Item = ValueId> + '_ {
@@ -213,7 +203,7 @@ fn made(function: &Function, op: &Op, range: &dyn Fn(ValueId) -> Option<Range>) 
             // Partial sums reach as far as the terms of one sign.
             Some((low.min(0).checked_mul(count)?, high.max(0).checked_mul(count)?))
         }
-        kind if MOVES.contains(&kind) => {
+        _ if hands_on(op) => {
             let mut all = op.args.iter().filter(|a| DATA.contains(&&*a.param)).flat_map(|a| &a.values);
             let first = range(*all.next()?)?;
             all.try_fold(first, |so_far, &v| Some(union(so_far, range(v)?)))

@@ -9,10 +9,9 @@
 //! So the squeeze after one convolution meets the `expand_dims` before the next, and both are gone.
 
 use super::Limits;
-use super::elementwise::{BINARY, UNARY};
 use super::filters::ints;
 use crate::{Miss, NewOp, OpRef, Patch, Ref};
-use anemone_mil::ops::Reduction;
+use anemone_mil::ops::{Form, Reduction};
 use anemone_mil::{Const, Literal, Tensor, ValueId, Weight};
 
 /// Ops with axes that keep the rank.
@@ -37,16 +36,11 @@ pub fn rewrite(op: OpRef<'_>, _: &Limits) -> Result<Patch, Miss> {
     if op.is(&["expand_dims"]) {
         return meet(op);
     }
-    let params: &[&str] = if UNARY.contains(&kind) {
-        &["x"]
-    } else if BINARY.contains(&kind) {
-        &["x", "y"]
-    } else if kind == "concat" {
-        &["values"]
-    } else if ALONG.contains(&kind) {
-        &["x"]
-    } else {
-        return Err(Miss::OtherKind);
+    let params: &[&str] = match op.form() {
+        form @ (Form::Identity | Form::Unary | Form::Binary) => form.elementwise(),
+        _ if kind == "concat" => &["values"],
+        _ if ALONG.contains(&kind) => &["x"],
+        _ => return Err(Miss::OtherKind),
     };
     let taken: Vec<ValueId> = params.iter().flat_map(|p| op.op().values(p).iter().copied()).collect();
     let squeeze = taken.iter().find_map(|&v| op.made_by(v, &["squeeze"]).ok()).ok_or(Miss::OtherKind)?;
@@ -165,7 +159,7 @@ fn along<'a>(
             let axes: Vec<usize> = axes.into_iter().map(|a| kept[a]).collect();
             vec![("axes", ints(patch, "axes", &axes)?)]
         }
-        kind if kind.starts_with("reduce_") => {
+        _ if op.is(&Form::Reduction) => {
             let reduction = Reduction::of(&site)?;
             if !reduction.keep_dims {
                 return Err("the reduction drops dims".into());

@@ -67,22 +67,8 @@ pub(super) fn half(constant: &Const, param: &str, masks: bool) -> Const {
     }
 }
 
-/// Ops that a mask passes on its way to a `softmax`.
-const MASKED: [&str; 13] = [
-    "add",
-    "mul",
-    "select",
-    "reshape",
-    "expand_dims",
-    "squeeze",
-    "transpose",
-    "tile",
-    "concat",
-    "slice_by_index",
-    "slice_by_size",
-    "split",
-    "identity",
-];
+/// Ops that a mask passes on its way to a `softmax`, besides those that only move it.
+const MASKED: [&str; 3] = ["add", "mul", "select"];
 /// Most ops that are looked at between a mask and its `softmax`.
 const FUEL: usize = 64;
 
@@ -105,7 +91,7 @@ pub(crate) fn only_masks(function: &Function, index: &Index, id: OpId) -> bool {
                 if kind == "softmax" || op.value("attn_mask") == Some(v) {
                     continue;
                 }
-                if !MASKED.contains(&kind) {
+                if !MASKED.contains(&kind) && !moves(op) {
                     return false;
                 }
                 if seen.insert(user) {
@@ -120,33 +106,25 @@ pub(crate) fn only_masks(function: &Function, index: &Index, id: OpId) -> bool {
 /// Operands whose zeros make a result infinite or no number, or move it far.
 const STEEP: [(&str, &str); 6] =
     [("inverse", "x"), ("log", "x"), ("pow", "x"), ("real_div", "y"), ("rsqrt", "x"), ("sqrt", "x")];
-/// Ops that hand numbers on as they are.
-pub(super) const LAYOUT: [&str; 9] = [
-    "reshape",
-    "expand_dims",
-    "squeeze",
-    "transpose",
-    "tile",
-    "slice_by_index",
-    "slice_by_size",
-    "concat",
-    "identity",
-];
+/// True for ops that hand numbers on as they are.
+pub(super) fn moves(op: &Op) -> bool {
+    !op.kind.form().moved().is_empty()
+}
 
 /// True when an op must not take `fp16` versions of values that a small number keeps away from zero.
 pub(super) fn needs_small_numbers(op: &Op, small: &HashSet<ValueId>) -> bool {
     let steep = STEEP.iter().filter(|(kind, _)| op.is(kind));
     let harmed = steep.filter_map(|(_, param)| op.value(param)).any(|v| small.contains(&v));
-    harmed || LAYOUT.contains(&op.kind.name()) && op.operands().any(|v| small.contains(&v))
+    harmed || moves(op) && op.operands().any(|v| small.contains(&v))
 }
 
 /// True when results of an op that stays in `fp32` are as small as what it takes; a root halves the exponent only.
 pub(super) fn hands_on(op: &Op) -> bool {
-    LAYOUT.contains(&op.kind.name()) || op.is("sqrt")
+    moves(op) || op.is("sqrt")
 }
 
 /// Ops that compute with whole numbers in floats.
-const COUNTING: [&str; 24] = [
+const COUNTING: [&str; 12] = [
     "add",
     "sub",
     "mul",
@@ -159,18 +137,6 @@ const COUNTING: [&str; 24] = [
     "maximum",
     "minimum",
     "clip",
-    "reshape",
-    "expand_dims",
-    "squeeze",
-    "transpose",
-    "tile",
-    "concat",
-    "stack",
-    "split",
-    "gather",
-    "slice_by_index",
-    "slice_by_size",
-    "identity",
 ];
 
 /// Ops between a `cast` from integers and one back to integers: shapes and positions, which `fp16` does not count.
@@ -184,7 +150,7 @@ pub(super) fn counting(function: &Function) -> HashSet<OpId> {
         let op = function.op(id);
         let from_ints = op.is("cast") && op.value("x").is_some_and(is_int);
         let mut floats = op.operands().filter(|&v| is_float(v) && function.constant(v).is_none()).peekable();
-        let goes_on = COUNTING.contains(&op.kind.name())
+        let goes_on = (moves(op) || COUNTING.contains(&op.kind.name()))
             && floats.peek().is_some()
             && floats.all(|v| counted.contains(&v));
         if from_ints || goes_on {

@@ -9,28 +9,15 @@
 //! Before a logarithm, which counts small values as much as large ones, the linear ops that make what is squared belong
 //! to it: the sums of a spectrum cancel, and what is left of a quiet band is smaller than the rounding of its terms.
 
-use super::range::{Fit, LAYOUT, fit};
+use super::range::{Fit, fit, moves};
 use anemone_mil::{Function, Op, OpId, Uses, ValueId};
 use std::collections::{HashMap, HashSet};
 
 /// Ops between the squares and the number.
-const BETWEEN: [&str; 6] = ["add", "mul", "reduce_mean", "reduce_sum", "sqrt", "stack"];
+const BETWEEN: [&str; 5] = ["add", "mul", "reduce_mean", "reduce_sum", "sqrt"];
 
-/// Linear ops that make a spectrum, and what moves its parts.
-const LINEAR: [&str; 12] = [
-    "add",
-    "conv",
-    "conv_transpose",
-    "gather",
-    "linear",
-    "matmul",
-    "mul",
-    "pad",
-    "reverse",
-    "split",
-    "stack",
-    "sub",
-];
+/// Linear ops that make a spectrum, besides what moves its parts.
+const LINEAR: [&str; 8] = ["add", "conv", "conv_transpose", "linear", "matmul", "mul", "pad", "sub"];
 
 /// A chain longer than this is no longer one expression.
 const MAX_CHAIN: usize = 32;
@@ -77,7 +64,7 @@ impl Search<'_> {
         let Some(id) = self.function.producer(v).filter(|_| depth < MAX_CHAIN) else { return false };
         let op = self.function.op(id);
         let square = is_square(self.function, op);
-        if !square && !BETWEEN.contains(&op.kind.name()) && !LAYOUT.contains(&op.kind.name()) {
+        if !square && !BETWEEN.contains(&op.kind.name()) && !moves(op) {
             return false;
         }
         let mut made = square;
@@ -98,7 +85,7 @@ impl Search<'_> {
             let Some(id) = self.function.producer(v).filter(|id| seen.insert(*id)) else { continue };
             let op = self.function.op(id);
             let kind = op.kind.name();
-            if self.found.contains(&id) || LINEAR.contains(&kind) || LAYOUT.contains(&kind) {
+            if self.found.contains(&id) || LINEAR.contains(&kind) || moves(op) {
                 self.found.insert(id);
                 queue.extend(op.operands());
             }

@@ -6,7 +6,7 @@ use crate::eval::EvalSite;
 use crate::ops::common::{BOOL, INT32, STRING, T};
 use crate::ops::rearrange::{BASIC, T_BASIC, int_tensor, made, of_rank, one, packed};
 use crate::ops::{
-    Accept, Default, Effect, Fault, OpDef, Site, Version, Work, constant, list, tensor, variadic,
+    Accept, Default, Effect, Fault, Form, OpDef, Site, Version, Work, constant, list, tensor, variadic,
 };
 use crate::{Dim, Literal, Name, Opset, TensorType, Type};
 use anemone_tensor::{DType, Tensor, num};
@@ -55,6 +55,7 @@ pub(super) static MAKE_LIST: OpDef = OpDef {
         domains: &[],
     }],
     effect: Effect::Pure,
+    form: Form::Other,
     infer: |site| {
         let fixed = !site.bool("dynamic_length")?;
         let len = site.known_ints("init_length").and_then(|v| num::usize_of(*v.first()?));
@@ -105,6 +106,7 @@ pub(super) static LIST_LENGTH: OpDef = OpDef {
     doc: "Number of elements of a list.",
     versions: &[Version { since: Opset::Ios13, params: &[list("ls")], domains: &[] }],
     effect: Effect::Pure,
+    form: Form::Other,
     infer: |site| list_type(site).map(|_| one(DType::I32, Vec::new())),
     eval: Some(|site| {
         let len = num::i64_of(items(site)?.1.len());
@@ -118,6 +120,7 @@ pub(super) static LIST_READ: OpDef = OpDef {
     doc: "The element at `index`.",
     versions: &[Version { since: Opset::Ios13, params: &[list("ls"), tensor("index", INT32)], domains: &[] }],
     effect: Effect::Pure,
+    form: Form::Other,
     infer: |site| {
         site.tensor("index")?;
         Ok(vec![list_type(site)?.0.clone()])
@@ -139,6 +142,7 @@ pub(super) static LIST_WRITE: OpDef = OpDef {
         domains: &[T_BASIC],
     }],
     effect: Effect::Pure,
+    form: Form::Other,
     infer: |site| {
         let (value, elem) = (site.tensor("value")?, elements(site)?);
         site.tensor("index")?;
@@ -175,6 +179,7 @@ pub(super) static LIST_GATHER: OpDef = OpDef {
         domains: &[],
     }],
     effect: Effect::Pure,
+    form: Form::Other,
     infer: |site| {
         let (elem, indices) = (elements(site)?, site.tensor("indices")?);
         of_rank("indices", indices, 1)?;
@@ -212,6 +217,7 @@ pub(super) static LIST_SCATTER: OpDef = OpDef {
         domains: &[T_BASIC],
     }],
     effect: Effect::Pure,
+    form: Form::Other,
     infer: |site| {
         let (elem, indices, value) = (elements(site)?, site.tensor("indices")?, site.tensor("value")?);
         of_rank("indices", indices, 1)?;

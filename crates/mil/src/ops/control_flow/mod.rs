@@ -7,7 +7,7 @@ mod list;
 
 use super::common::{BOOL, T, broadcast_offsets, broadcast_shape};
 use super::rearrange::{T_BASIC, of_rank, one, packed};
-use super::{Accept, Effect, Fault, OpDef, Site, Version, Work, tensor, variadic};
+use super::{Accept, Effect, Fault, Form, OpDef, Site, Version, Work, tensor, variadic};
 use crate::eval::EvalSite;
 use crate::{Block, Dim, Literal, Opset, TensorType, Type, ValueId, broadcast};
 use anemone_tensor::{DType, Tensor};
@@ -41,6 +41,7 @@ static CONST: OpDef = OpDef {
     doc: "A constant. Readers turn it into a value; it only stands as an op in programs as they are written.",
     versions: &[Version { since: Opset::Ios13, params: &[], domains: &[] }],
     effect: Effect::Pure,
+    form: Form::Other,
     infer: declared,
     eval: None,
     work: Work::none,
@@ -51,6 +52,7 @@ static CONST_SYMBOLIC: OpDef = OpDef {
     doc: "A constant with symbols in it, for tests within coremltools; no package has one.",
     versions: &[Version { since: Opset::Ios13, params: &[], domains: &[] }],
     effect: Effect::Pure,
+    form: Form::Other,
     infer: declared,
     eval: None,
     work: Work::none,
@@ -85,6 +87,7 @@ static COND: OpDef = OpDef {
     doc: "What the first nested block hands out where `pred` is true, else what the second does.",
     versions: &[Version { since: Opset::Ios13, params: &[tensor("pred", BOOL)], domains: &[] }],
     effect: Effect::Control,
+    form: Form::Other,
     infer: infer_cond,
     eval: None,
     work: Work::none,
@@ -117,6 +120,7 @@ static WHILE_LOOP: OpDef = OpDef {
     doc: "Hands `loop_vars` through the second nested block as long as the first one says so.",
     versions: &[Version { since: Opset::Ios13, params: &[variadic("loop_vars", Accept::Any)], domains: &[] }],
     effect: Effect::Control,
+    form: Form::Other,
     infer: infer_while_loop,
     eval: None,
     work: Work::none,
@@ -181,6 +185,7 @@ static SELECT: OpDef = OpDef {
         domains: &[T_BASIC],
     }],
     effect: Effect::Pure,
+    form: Form::Select,
     infer: infer_select,
     eval: Some(eval_select),
     work: Work::per_output,

@@ -4,7 +4,7 @@ use super::{AXIS, Bounds, I_16, I_17, VALIDATE, batch_dims, depth};
 use crate::eval::EvalSite;
 use crate::ops::common::{INT32, T, T_FLOATS_INT32, offset, strides};
 use crate::ops::rearrange::{T_NUMBERS, one, pick, same_dim};
-use crate::ops::{Accept, Default, Effect, Fault, OpDef, Param, Site, Version, Work, constant, tensor};
+use crate::ops::{Accept, Default, Effect, Fault, Form, OpDef, Param, Site, Version, Work, constant, tensor};
 use crate::{Literal, Opset, Type, ValueId};
 use anemone_tensor::Tensor;
 
@@ -66,6 +66,7 @@ pub(super) static GATHER: OpDef = OpDef {
         },
     ],
     effect: Effect::Pure,
+    form: Form::Move(&["x"]),
     infer: |site| {
         let (x, indices) = (site.tensor("x")?, site.tensor("indices")?);
         let Gather { axis, batch_dims, .. } = Gather::of(site)?;
@@ -130,6 +131,7 @@ pub(super) static GATHER_ALONG_AXIS: OpDef = OpDef {
         },
     ],
     effect: Effect::Pure,
+    form: Form::Move(&["x"]),
     infer: |site| {
         let (x, indices) = (site.tensor("x")?, site.tensor("indices")?);
         let axis = site.axis("axis", x.rank())?;
@@ -187,6 +189,7 @@ pub(super) static GATHER_ND: OpDef = OpDef {
         },
     ],
     effect: Effect::Pure,
+    form: Form::Move(&["x"]),
     infer: infer_gather_nd,
     eval: Some(eval_gather_nd),
     work: Work::none,

@@ -4,7 +4,7 @@ use super::{AXIS, Bounds, VALIDATE, depth};
 use crate::eval::EvalSite;
 use crate::ops::common::{INT32, STRING, T, T_FLOATS_INT32, for_each_index, integers, offset, strides};
 use crate::ops::rearrange::same_shape;
-use crate::ops::{Default, Effect, Fault, OpDef, Param, Site, Version, Work, constant, tensor};
+use crate::ops::{Default, Effect, Fault, Form, OpDef, Param, Site, Version, Work, constant, tensor};
 use crate::{Dim, Literal, Opset, Type, ValueId};
 use anemone_tensor::{Tensor, num};
 
@@ -149,6 +149,7 @@ pub(super) static SCATTER: OpDef = OpDef {
     doc: "Puts slices of `updates` into `data` along `axis` where `indices` says.",
     versions: ALONG,
     effect: Effect::Pure,
+    form: Form::Other,
     infer: |site| {
         let (data, indices) = (site.tensor("data")?, site.tensor("indices")?);
         let axis = Scatter::of(site)?.axis;
@@ -188,6 +189,7 @@ pub(super) static SCATTER_ALONG_AXIS: OpDef = OpDef {
     doc: "Puts each element of `updates` into `data`, at the place along `axis` that `indices` names there.",
     versions: ALONG,
     effect: Effect::Pure,
+    form: Form::Other,
     infer: |site| {
         let (data, indices) = (site.tensor("data")?, site.tensor("indices")?);
         let axis = Scatter::of(site)?.axis;
@@ -237,6 +239,7 @@ pub(super) static SCATTER_ND: OpDef = OpDef {
         },
     ],
     effect: Effect::Pure,
+    form: Form::Other,
     infer: |site| {
         let (data, indices) = (site.tensor("data")?, site.tensor("indices")?);
         Scatter::of(site)?;

@@ -5,7 +5,7 @@ use crate::ops::common::{INT32, T, T_FLOATS_INT32, U, offset, strides};
 use crate::ops::rearrange::{
     BASIC, T_BASIC, front, int_tensor, made, of_declared_rank, of_rank, one, pick_or, show,
 };
-use crate::ops::{Default, Domain, Effect, Entry, Fault, OpDef, Site, Version, Work, constant, tensor};
+use crate::ops::{Default, Domain, Effect, Entry, Fault, Form, OpDef, Site, Version, Work, constant, tensor};
 use crate::{Dim, Literal, Opset, Type};
 use anemone_tensor::{DType, Tensor, num};
 
@@ -40,6 +40,7 @@ pub(super) static FILL: OpDef = OpDef {
         domains: &[T_BASIC],
     }],
     effect: Effect::Pure,
+    form: Form::Other,
     infer: |site| {
         let dtype = dtype_of(site, "value")?;
         of_rank("shape", site.tensor("shape")?, 1)?;
@@ -68,6 +69,7 @@ pub(super) static FILL_LIKE: OpDef = OpDef {
         domains: &[T_BASIC, Domain { name: "U", types: BASIC }],
     }],
     effect: Effect::Pure,
+    form: Form::Other,
     infer: |site| Ok(vec![site.tensor("ref_tensor")?.with_dtype(dtype_of(site, "value")?).into()]),
     eval: Some(|site| {
         let like = site.tensor("ref_tensor")?;
@@ -91,6 +93,7 @@ pub(super) static ONE_HOT: OpDef = OpDef {
         domains: &[T_BASIC],
     }],
     effect: Effect::Pure,
+    form: Form::Other,
     infer: infer_one_hot,
     eval: Some(eval_one_hot),
     work: Work::none,
@@ -141,6 +144,7 @@ pub(super) static RANGE_1D: OpDef = OpDef {
         domains: &[T_FLOATS_INT32],
     }],
     effect: Effect::Pure,
+    form: Form::Other,
     infer: infer_range,
     eval: Some(eval_range),
     work: Work::per_output,

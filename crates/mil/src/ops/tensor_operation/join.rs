@@ -3,7 +3,9 @@
 use crate::eval::EvalSite;
 use crate::ops::common::{BOOL, INT32, T, offset, strides};
 use crate::ops::rearrange::{T_BASIC, at_least, of_rank, one, packed, pick, same_dim, show};
-use crate::ops::{Accept, Default, Effect, Fault, OpDef, Site, Version, Work, constant, tensor, variadic};
+use crate::ops::{
+    Accept, Default, Effect, Fault, Form, OpDef, Site, Version, Work, constant, tensor, variadic,
+};
 use crate::{Dim, Literal, Opset, TensorType, Type, ValueId};
 use anemone_tensor::{Tensor, num};
 
@@ -44,6 +46,7 @@ pub(super) static CONCAT: OpDef = OpDef {
         domains: &[],
     }],
     effect: Effect::Pure,
+    form: Form::Move(&["values"]),
     infer: infer_concat,
     eval: Some(eval_concat),
     work: Work::none,
@@ -142,6 +145,7 @@ pub(super) static STACK: OpDef = OpDef {
         domains: &[],
     }],
     effect: Effect::Pure,
+    form: Form::Move(&["values"]),
     infer: |site| {
         let types = site.tensors("values")?;
         let first = alike(&types)?;
@@ -254,6 +258,7 @@ pub(super) static SPLIT: OpDef = OpDef {
         domains: &[T_BASIC],
     }],
     effect: Effect::Pure,
+    form: Form::Move(&["x"]),
     infer: |site| {
         let (x, split) = (site.tensor("x")?, Split::of(site)?);
         let part = |size: &Dim| {
@@ -300,6 +305,7 @@ pub(super) static TILE: OpDef = OpDef {
         domains: &[T_BASIC],
     }],
     effect: Effect::Pure,
+    form: Form::Move(&["x"]),
     infer: infer_tile,
     eval: Some(eval_tile),
     work: Work::none,

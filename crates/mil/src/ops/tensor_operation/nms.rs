@@ -6,7 +6,7 @@
 use crate::eval::EvalSite;
 use crate::ops::common::{BOOL, INT32, T, T_FLOATS};
 use crate::ops::rearrange::{at_least, int_tensor, made, of_rank, pick, same_dim};
-use crate::ops::{Default, Effect, Fault, OpDef, Param, Site, Version, Work, constant, tensor};
+use crate::ops::{Default, Effect, Fault, Form, OpDef, Param, Site, Version, Work, constant, tensor};
 use crate::{Dim, Literal, Opset, TensorType, Type, ValueId};
 use anemone_tensor::{DType, Tensor, num};
 
@@ -41,6 +41,7 @@ pub(super) static NON_MAXIMUM_SUPPRESSION: OpDef = OpDef {
         },
     ],
     effect: Effect::Pure,
+    form: Form::Other,
     infer,
     eval: Some(eval),
     work,

@@ -3,7 +3,7 @@
 use crate::eval::EvalSite;
 use crate::ops::common::{INT32, STRING, T, T_FLOATS, offset, strides};
 use crate::ops::rearrange::{of_rank, one, pick_or, show};
-use crate::ops::{Default, Effect, Fault, OpDef, Site, Version, Work, constant, tensor};
+use crate::ops::{Default, Effect, Fault, Form, OpDef, Site, Version, Work, constant, tensor};
 use crate::{Dim, Literal, Opset, Type, ValueId};
 use anemone_tensor::num;
 
@@ -78,6 +78,7 @@ pub(super) static PAD: OpDef = OpDef {
         domains: &[T_FLOATS],
     }],
     effect: Effect::Pure,
+    form: Form::Fill(&["x"]),
     infer: infer_pad,
     eval: Some(eval_pad),
     work: Work::none,

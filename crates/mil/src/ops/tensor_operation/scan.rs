@@ -3,7 +3,7 @@
 use crate::eval::EvalSite;
 use crate::ops::common::{BOOL, INT32, T, T_FLOATS_INT32, for_each_index, integers, like_x, offset, strides};
 use crate::ops::rearrange::{T_BASIC, int_tensor, one, pick, product, reshaped};
-use crate::ops::{Default, Effect, Fault, OpDef, Site, Version, Work, any, constant, tensor};
+use crate::ops::{Default, Effect, Fault, Form, OpDef, Site, Version, Work, any, constant, tensor};
 use crate::{Dim, Literal, Opset};
 use anemone_tensor::{DType, num};
 
@@ -20,6 +20,7 @@ pub(super) static BAND_PART: OpDef = OpDef {
         domains: &[T_BASIC],
     }],
     effect: Effect::Pure,
+    form: Form::Fill(&["x"]),
     infer: |site| {
         let x = site.tensor("x")?;
         if x.rank() < 2 {
@@ -56,6 +57,7 @@ pub(super) static CUMSUM: OpDef = OpDef {
         domains: &[T_FLOATS_INT32],
     }],
     effect: Effect::Pure,
+    form: Form::Other,
     infer: |site| {
         site.axis("axis", site.tensor("x")?.rank())?;
         like_x(site)
@@ -133,6 +135,7 @@ pub(super) static FLATTEN2D: OpDef = OpDef {
         domains: &[T_BASIC],
     }],
     effect: Effect::Pure,
+    form: Form::Reshape,
     infer: |site| {
         let x = site.tensor("x")?;
         let (rows, columns) = x.dims.split_at(cut(site, x.rank())?);
@@ -160,6 +163,7 @@ pub(super) static IDENTITY: OpDef = OpDef {
     doc: "The operand itself, under another name.",
     versions: &[Version { since: Opset::Ios13, params: &[any("x")], domains: &[] }],
     effect: Effect::Pure,
+    form: Form::Identity,
     infer: |site| Ok(vec![site.ty("x")?.clone()]),
     eval: Some(|site| {
         let x = site.literal("x").ok_or_else(|| Fault::arg("x", "absent", "a value"))?;
@@ -173,6 +177,7 @@ pub(super) static NON_ZERO: OpDef = OpDef {
     doc: "Indices of the elements other than 0, one row each, in row-major order.",
     versions: &[Version { since: Opset::Ios13, params: &[tensor("x", T)], domains: &[T_BASIC] }],
     effect: Effect::Pure,
+    form: Form::Other,
     infer: |site| {
         let x = site.tensor("x")?;
         let count = site.numbers("x").map(|t| t.to_bools().into_iter().filter(|&b| b).count());
@@ -200,6 +205,7 @@ pub(super) static SHAPE: OpDef = OpDef {
     doc: "The shape of a tensor, as a vector.",
     versions: &[Version { since: Opset::Ios13, params: &[tensor("x", T)], domains: &[T_BASIC] }],
     effect: Effect::Pure,
+    form: Form::Other,
     infer: |site| Ok(one(shape_dtype(site)?, vec![site.tensor("x")?.rank().into()])),
     eval: Some(|site| {
         let x = site.tensor("x")?;

@@ -5,7 +5,7 @@ use crate::eval::EvalSite;
 use crate::ops::common::{BOOL, INT32, STRING, T, T_FLOATS_INT32};
 use crate::ops::rearrange::{T_NUMBERS, int_tensor, one, pick};
 use crate::ops::{
-    Accept, Default, Domain, Effect, Fault, OpDef, Param, Site, Version, Work, constant, tensor,
+    Accept, Default, Domain, Effect, Fault, Form, OpDef, Param, Site, Version, Work, constant, tensor,
 };
 use crate::{Dim, Literal, Opset, TensorType, Type};
 use anemone_tensor::{DType, Tensor, num};
@@ -23,6 +23,7 @@ pub(super) static ARGSORT: OpDef = OpDef {
         domains: &[T_FLOATS_INT32],
     }],
     effect: Effect::Pure,
+    form: Form::Other,
     infer: |site| {
         let x = site.tensor("x")?;
         site.axis("axis", x.rank())?;
@@ -158,6 +159,7 @@ pub(super) static TOPK: OpDef = OpDef {
         },
     ],
     effect: Effect::Pure,
+    form: Form::Other,
     infer: infer_topk,
     eval: Some(eval_topk),
     work: sorting,

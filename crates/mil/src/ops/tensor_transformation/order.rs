@@ -3,7 +3,7 @@
 use crate::eval::EvalSite;
 use crate::ops::common::{INT32, T, U, like_x, offset, strides};
 use crate::ops::rearrange::{T_BASIC, T_WIDE, U_INTS, at_least, of_rank, one, pick, same_dim};
-use crate::ops::{Default, Domain, Effect, Fault, OpDef, Param, Site, Version, Work, constant, tensor};
+use crate::ops::{Default, Domain, Effect, Fault, Form, OpDef, Param, Site, Version, Work, constant, tensor};
 use crate::{Dim, Literal, Opset, Type};
 use anemone_tensor::{DType, num};
 
@@ -17,6 +17,7 @@ pub(super) static REVERSE: OpDef = OpDef {
         Version { since: Opset::Ios17, params: REVERSE_PARAMS, domains: &[T_WIDE] },
     ],
     effect: Effect::Pure,
+    form: Form::Move(&["x"]),
     infer: |site| reversed(site).and_then(|_| like_x(site)),
     eval: Some(eval_reverse),
     work: Work::none,
@@ -63,6 +64,7 @@ pub(super) static REVERSE_SEQUENCE: OpDef = OpDef {
         },
     ],
     effect: Effect::Pure,
+    form: Form::Move(&["x"]),
     infer: |site| {
         let (x, lengths) = (site.tensor("x")?, site.tensor("lengths")?);
         site.axis("seq_axis", x.rank())?;
@@ -114,6 +116,7 @@ pub(super) static SLIDING_WINDOWS: OpDef = OpDef {
         Version { since: Opset::Ios17, params: WINDOWS, domains: &[T_WIDE] },
     ],
     effect: Effect::Pure,
+    form: Form::Move(&["x"]),
     infer: infer_sliding_windows,
     eval: Some(eval_sliding_windows),
     work: Work::none,

@@ -6,7 +6,9 @@ use crate::ops::partial::Entry;
 use crate::ops::rearrange::{
     T_BASIC, T_WIDE, U_INTS, front, of_declared_rank, one, pick, product, reshaped, show,
 };
-use crate::ops::{Accept, Effect, Fault, OpDef, Param, Site, Version, Work, constant, tensor, variadic};
+use crate::ops::{
+    Accept, Effect, Fault, Form, OpDef, Param, Site, Version, Work, constant, tensor, variadic,
+};
 use crate::{Dim, Literal, Opset};
 use anemone_tensor::{Tensor, num};
 
@@ -20,6 +22,7 @@ pub(super) static EXPAND_DIMS: OpDef = OpDef {
         Version { since: Opset::Ios17, params: X_AXES, domains: &[T_WIDE] },
     ],
     effect: Effect::Pure,
+    form: Form::Reshape,
     infer: |site| {
         let x = site.tensor("x")?;
         let dims = expanded(&x.dims, &site.ints("axes")?)?;
@@ -65,6 +68,7 @@ pub(super) static SQUEEZE: OpDef = OpDef {
         Version { since: Opset::Ios17, params: SQUEEZE_PARAMS, domains: &[T_WIDE] },
     ],
     effect: Effect::Pure,
+    form: Form::Reshape,
     infer: |site| {
         let x = site.tensor("x")?;
         let gone = squeezed(site)?;
@@ -103,6 +107,7 @@ pub(super) static RESHAPE: OpDef = OpDef {
         },
     ],
     effect: Effect::Pure,
+    form: Form::Reshape,
     infer: |site| {
         let x = site.tensor("x")?;
         match site.entries("shape") {
@@ -221,6 +226,7 @@ pub(super) static RESHAPE_LIKE: OpDef = OpDef {
         Version { since: Opset::Ios17, params: LIKE_PARAMS, domains: &[T_WIDE] },
     ],
     effect: Effect::Pure,
+    form: Form::Reshape,
     infer: |site| {
         let x = site.tensor("x")?;
         let refs: Vec<Vec<Dim>> = site.tensors("ref_tensors")?.iter().map(|t| t.dims.clone()).collect();
@@ -286,6 +292,7 @@ pub(super) static TRANSPOSE: OpDef = OpDef {
         Version { since: Opset::Ios17, params: TRANSPOSE_PARAMS, domains: &[T_WIDE] },
     ],
     effect: Effect::Pure,
+    form: Form::Move(&["x"]),
     infer: |site| {
         let x = site.tensor("x")?;
         let perm = transposition(site)?;

@@ -5,7 +5,7 @@ use crate::ops::common::{BOOL, INT32, T, U, element_count, for_each_index, offse
 use crate::ops::rearrange::{
     T_BASIC, T_WIDE, U_INTS, made, of_rank, one, packed, pick, reshaped, same_shape, show,
 };
-use crate::ops::{Effect, Fault, OpDef, Param, Site, Version, Work, constant, tensor};
+use crate::ops::{Effect, Fault, Form, OpDef, Param, Site, Version, Work, constant, tensor};
 use crate::{Dim, Literal, Opset, Type, ValueId};
 use anemone_tensor::{Tensor, num};
 
@@ -235,6 +235,7 @@ pub(super) static SLICE_BY_INDEX: OpDef = OpDef {
         Version { since: Opset::Ios17, params: BY_INDEX_17, domains: &[T_WIDE, U_INTS] },
     ],
     effect: Effect::Pure,
+    form: Form::Move(&["x"]),
     infer: |site| {
         let x = site.tensor("x")?;
         Ok(one(x.dtype, SliceByIndex::of(site)?.dims(&x.dims)?))
@@ -323,6 +324,7 @@ pub(super) static SLICE_BY_SIZE: OpDef = OpDef {
         },
     ],
     effect: Effect::Pure,
+    form: Form::Move(&["x"]),
     infer: infer_slice_by_size,
     eval: Some(eval_slice_by_size),
     work: Work::none,
@@ -395,6 +397,7 @@ pub(super) static SLICE_UPDATE: OpDef = OpDef {
     doc: "`x` with the elements that `slice_by_index` would take replaced by `update`.",
     versions: &[Version { since: Opset::Ios18, params: UPDATE, domains: &[T_WIDE, U_INTS] }],
     effect: Effect::Pure,
+    form: Form::Move(&["x", "update"]),
     infer: |site| {
         let (x, update) = (site.tensor("x")?, site.tensor("update")?);
         same_shape("update", &update.dims, &SliceByIndex::of(site)?.dims(&x.dims)?)?;

@@ -3,7 +3,7 @@
 use crate::eval::EvalSite;
 use crate::ops::common::{INT32, T, T_FLOATS, offset, strides};
 use crate::ops::rearrange::{at_least, of_rank, one, pick};
-use crate::ops::{Accept, Effect, Fault, OpDef, Site, Version, Work, constant, tensor};
+use crate::ops::{Accept, Effect, Fault, Form, OpDef, Site, Version, Work, constant, tensor};
 use crate::{Dim, Literal, Opset, Type};
 use anemone_tensor::{DType, Tensor};
 
@@ -16,6 +16,7 @@ pub(super) static DEPTH_TO_SPACE: OpDef = OpDef {
         domains: &[T_FLOATS],
     }],
     effect: Effect::Pure,
+    form: Form::Move(&["x"]),
     infer: |site| to_space(site, "block_size"),
     eval: Some(|site| {
         let (x, [n, c, h, w], b) = operands(site, "block_size")?;
@@ -35,6 +36,7 @@ pub(super) static PIXEL_SHUFFLE: OpDef = OpDef {
         domains: &[T_FLOATS],
     }],
     effect: Effect::Pure,
+    form: Form::Move(&["x"]),
     infer: |site| to_space(site, "upscale_factor"),
     eval: Some(|site| {
         let (x, [n, c, h, w], b) = operands(site, "upscale_factor")?;
@@ -53,6 +55,7 @@ pub(super) static SPACE_TO_DEPTH: OpDef = OpDef {
         domains: &[T_FLOATS],
     }],
     effect: Effect::Pure,
+    form: Form::Move(&["x"]),
     infer: |site| to_depth(site, "block_size"),
     eval: Some(|site| {
         let (x, [n, c, h, w], b) = operands(site, "block_size")?;
@@ -74,6 +77,7 @@ pub(super) static PIXEL_UNSHUFFLE: OpDef = OpDef {
         domains: &[T_FLOATS],
     }],
     effect: Effect::Pure,
+    form: Form::Move(&["x"]),
     infer: |site| to_depth(site, "downscale_factor"),
     eval: Some(|site| {
         let (x, [n, c, h, w], b) = operands(site, "downscale_factor")?;
@@ -153,6 +157,7 @@ pub(super) static SPACE_TO_BATCH: OpDef = OpDef {
         domains: &[T_FLOATS],
     }],
     effect: Effect::Pure,
+    form: Form::Fill(&["x"]),
     infer: infer_space_to_batch,
     eval: Some(eval_space_to_batch),
     work: Work::none,
@@ -226,6 +231,7 @@ pub(super) static BATCH_TO_SPACE: OpDef = OpDef {
         domains: &[T_FLOATS],
     }],
     effect: Effect::Pure,
+    form: Form::Move(&["x"]),
     infer: infer_batch_to_space,
     eval: Some(eval_batch_to_space),
     work: Work::none,

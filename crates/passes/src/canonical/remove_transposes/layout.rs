@@ -1,112 +1,21 @@
 //! Ops that do their work in any order of dims, and what they look like in another one.
 
 use crate::{Miss, OpRef};
-use anemone_mil::ops::{Pad, PadMode, Reduction, SliceByIndex};
+use anemone_mil::ops::{Form, Pad, PadMode, Reduction, SliceByIndex};
 use anemone_mil::{Literal, Tensor, ValueId};
 
-/// Ops that look at one element of `x` at a time.
-const UNARY: [&str; 47] = [
-    "abs",
-    "acos",
-    "asin",
-    "atan",
-    "atanh",
-    "cast",
-    "ceil",
-    "clamped_relu",
-    "clip",
-    "cos",
-    "cosh",
-    "elu",
-    "erf",
-    "exp",
-    "exp2",
-    "floor",
-    "gelu",
-    "identity",
-    "inverse",
-    "leaky_relu",
-    "linear_activation",
-    "log",
-    "logical_not",
-    "relu",
-    "relu6",
-    "round",
-    "rsqrt",
-    "scaled_tanh",
-    "sigmoid",
-    "sigmoid_hard",
-    "sign",
-    "silu",
-    "sin",
-    "sinh",
-    "softplus",
-    "softsign",
-    "sqrt",
-    "square",
-    "tan",
-    "tanh",
-    "threshold",
-    "thresholded_relu",
-    "cumsum",
-    "pad",
-    "softmax",
-    "tile",
-    "reverse",
-];
-/// Ops that look at one element of `x` and one of `y` at a time.
-const BINARY: [&str; 18] = [
-    "add",
-    "equal",
-    "floor_div",
-    "greater",
-    "greater_equal",
-    "less",
-    "less_equal",
-    "logical_and",
-    "logical_or",
-    "logical_xor",
-    "maximum",
-    "minimum",
-    "mod",
-    "mul",
-    "not_equal",
-    "pow",
-    "real_div",
-    "sub",
-];
-/// Ops that reduce some dims of `x`.
-const REDUCTIONS: [&str; 12] = [
-    "reduce_argmax",
-    "reduce_argmin",
-    "reduce_l1_norm",
-    "reduce_l2_norm",
-    "reduce_log_sum",
-    "reduce_log_sum_exp",
-    "reduce_max",
-    "reduce_mean",
-    "reduce_min",
-    "reduce_prod",
-    "reduce_sum",
-    "reduce_sum_square",
-];
+/// Ops with one tensor whose axes, or numbers per dim, can follow the order of dims.
+const ALONG: [&str; 9] =
+    ["cumsum", "layer_norm", "pad", "reverse", "slice_by_index", "slice_by_size", "softmax", "split", "tile"];
 
 /// The parameters of an op that hold tensors in the layout of its results; `None` when the op minds the order of dims.
 pub(super) fn tensors(op: OpRef<'_>) -> Option<&'static [&'static str]> {
-    let kind = op.kind();
-    if BINARY.contains(&kind) {
-        return Some(&["x", "y"]);
-    }
-    if UNARY.contains(&kind) || ["split", "slice_by_index", "slice_by_size"].contains(&kind) {
-        return Some(&["x"]);
-    }
-    if REDUCTIONS.contains(&kind) {
-        return Reduction::of(&op.site().ok()?).ok()?.keep_dims.then_some(&["x"]);
-    }
-    match kind {
-        "select" => Some(&["a", "b", "cond"]),
+    let form = op.form();
+    match op.kind() {
+        _ if !form.elementwise().is_empty() => Some(form.elementwise()),
+        _ if form == Form::Reduction => Reduction::of(&op.site().ok()?).ok()?.keep_dims.then_some(&["x"]),
+        kind if ALONG.contains(&kind) => Some(&["x"]),
         "concat" => Some(&["values"]),
-        "layer_norm" => Some(&["x"]),
         _ => None,
     }
 }
@@ -117,7 +26,7 @@ pub(super) fn tensors(op: OpRef<'_>) -> Option<&'static [&'static str]> {
 /// When the op cannot follow.
 pub(super) fn arguments(op: OpRef<'_>, to: &[usize]) -> Result<Vec<(&'static str, Literal)>, Miss> {
     match op.kind() {
-        kind if REDUCTIONS.contains(&kind) => reduction(op, to),
+        _ if op.is(&Form::Reduction) => reduction(op, to),
         "concat" | "split" | "softmax" | "cumsum" => {
             let axis = op.site()?.axis("axis", to.len())?;
             Ok(vec![("axis", Tensor::scalar_i32(narrow(to[axis])?).into())])
@@ -137,7 +46,7 @@ pub(super) fn arguments(op: OpRef<'_>, to: &[usize]) -> Result<Vec<(&'static str
 /// # Errors
 /// When they do not.
 pub(super) fn dropping(op: OpRef<'_>, to: &[usize]) -> Result<Vec<(&'static str, Literal)>, Miss> {
-    op.expect(&REDUCTIONS)?;
+    op.expect(&Form::Reduction)?;
     let reduction_of = Reduction::of(&op.site()?)?;
     if reduction_of.keep_dims {
         return Err("no dim is dropped".into());
