@@ -4,34 +4,21 @@ use crate::compare::{Difference, Tolerance, compare};
 use crate::data::{self, Inputs};
 use crate::files::Files;
 use crate::{Container, Error, Model, Opened, files, open};
-use anemone_ane::{Device, Plan, Units};
-use anemone_lint::fix::{Choices, Exactness};
+use anemone_ane::Plan;
+use anemone_lint::fix::Exactness;
 use anemone_lint::{Finding, Fix, LookUp, MendOptions, Rule, Severity, Step, Subject, rules};
 use anemone_mil::{Level, Program};
 use anemone_model::Features;
 use anemone_tensor::{Tensor, num};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 /// What to fix, and for what.
 #[derive(Clone, Debug)]
 pub struct FixOptions {
     /// Package to write; `None` writes nothing.
     pub output: Option<PathBuf>,
-    /// The device, with the system to plan for.
-    pub device: Arc<Device>,
-    /// The compute units.
-    pub units: Units,
-    /// Apply fixes that round otherwise, too.
-    pub rounding: bool,
-    /// Names of the only rules to fix; all when empty.
-    pub rules: Vec<String>,
-    /// Names of rules that are left alone.
-    pub off: Vec<String>,
-    /// Keep fixes that make the plan worse, too.
-    pub keep_worse: bool,
-    /// What the user decided.
-    pub choices: Choices,
+    /// What to mend, and for what.
+    pub mend: MendOptions,
     /// Run both models on the same random inputs.
     pub check: bool,
 }
@@ -113,7 +100,8 @@ impl Fixed {
 /// When the model does not open or is faulty, a rule named does not exist, the output is no `.mlpackage`, or cannot be
 /// written; MIL text has no weights to be written.
 pub fn fix(source: &Path, options: &FixOptions) -> Result<Fixed, Error> {
-    if let Some(name) = options.rules.iter().chain(&options.off).find(|n| rules::named(n).is_none()) {
+    let mend = &options.mend;
+    if let Some(name) = mend.rules.iter().chain(&mend.off).find(|n| rules::named(n).is_none()) {
         return Err(Error::new(format!(
             "there is no rule `{name}`; `anemone check --list` shows those there are"
         )));
@@ -122,12 +110,11 @@ pub fn fix(source: &Path, options: &FixOptions) -> Result<Fixed, Error> {
     if let Some(output) = &options.output {
         check_output(source, output, &opened)?;
     }
-    let before = plans(&opened.program, options).map_err(|e| e.at(source))?;
+    let before = plans(&opened.program, mend).map_err(|e| e.at(source))?;
     let mut program = opened.program.clone();
-    let mend = options.mend();
-    let steps = anemone_lint::mend(&mut program, &mend);
-    let after = plans(&program, options).map_err(|e| e.at(source))?;
-    let left = left(&program, &after, &steps, &mend);
+    let steps = anemone_lint::mend(&mut program, mend);
+    let after = plans(&program, mend).map_err(|e| e.at(source))?;
+    let left = left(&program, &after, &steps, mend);
     let changed = steps.iter().any(|s| s.undone.is_none());
     let look_ups = anemone_lint::look_ups(&opened.program, &program);
     let fixed = Opened { program, ..opened.clone() };
@@ -153,20 +140,6 @@ pub fn fix(source: &Path, options: &FixOptions) -> Result<Fixed, Error> {
     Ok(Fixed { source: source.to_path_buf(), output, steps, functions, left, look_ups, tables })
 }
 
-impl FixOptions {
-    fn mend(&self) -> MendOptions {
-        MendOptions {
-            device: Arc::clone(&self.device),
-            units: self.units,
-            rounding: self.rounding,
-            rules: self.rules.clone(),
-            off: self.off.clone(),
-            keep_worse: self.keep_worse,
-            choices: self.choices.clone(),
-        }
-    }
-}
-
 fn check_output(source: &Path, output: &Path, opened: &Opened) -> Result<(), Error> {
     if output.extension().is_none_or(|e| e != "mlpackage") {
         return Err(Error::new("must end in .mlpackage, as Core ML asks").at(output));
@@ -179,12 +152,12 @@ fn check_output(source: &Path, output: &Path, opened: &Opened) -> Result<(), Err
 }
 
 /// The plan of every function.
-fn plans(program: &Program, options: &FixOptions) -> Result<Vec<(String, Plan)>, Error> {
+fn plans(program: &Program, mend: &MendOptions) -> Result<Vec<(String, Plan)>, Error> {
     let verified = anemone_mil::verify(program, Level::Imported)
         .map_err(|faults| Error::new(format!("the program has {} faults:\n{faults}", faults.count())))?;
     let one = |f: &anemone_mil::Function| {
         let ticket = verified.function(Some(&f.name))?;
-        Some((f.name.to_string(), anemone_ane::plan(ticket, &options.device, options.units)))
+        Some((f.name.to_string(), anemone_ane::plan(ticket, &mend.device, mend.units)))
     };
     Ok(program.functions.iter().filter_map(one).collect())
 }

@@ -6,7 +6,7 @@ use crate::table::{Table, fit, wrap};
 use crate::{Outcome, json, style};
 use anemone::lint::{CheckOptions, Checked, Line, Located, Settings};
 use anemone::rules::fix::Choices;
-use anemone::rules::{self, Gate, Severity};
+use anemone::rules::{self, Gate, MendOptions, Severity};
 use anemone::{Error, FixOptions};
 use std::path::{Path, PathBuf};
 
@@ -45,13 +45,15 @@ fn models(args: &CheckArgs, options: &CheckOptions) -> Result<Vec<PathBuf>, Erro
         model,
         &FixOptions {
             output: Some(output.clone()),
-            device: options.device.clone(),
-            units: options.units,
-            rounding: args.rounding,
-            rules: Vec::new(),
-            off: off.collect(),
-            keep_worse: false,
-            choices: Choices::default(),
+            mend: MendOptions {
+                device: options.device.clone(),
+                units: options.units,
+                rounding: args.rounding,
+                rules: Vec::new(),
+                off: off.collect(),
+                keep_worse: false,
+                choices: Choices::default(),
+            },
             check: true,
         },
     )?;

@@ -6,24 +6,27 @@ use crate::table::{Table, fit, wrap};
 use crate::{Outcome, human, json, style};
 use anemone::ane::Plan;
 use anemone::compare::Difference;
+use anemone::rules::MendOptions;
 use anemone::rules::fix::Choices;
 use anemone::{Error, FixOptions, Fixed, FixedFunction, Left, Step, Totals, Why};
 
 pub(super) fn run(args: FixArgs) -> Result<Outcome, Error> {
     let options = FixOptions {
         output: args.output.filter(|_| !args.dry_run),
-        device: anemone::target(&args.device, args.os)?,
-        units: args.units,
-        rounding: args.rounding,
-        rules: args.rules,
-        off: args.skip,
-        keep_worse: args.keep_worse,
-        choices: Choices { shapes: args.shapes, fixed: args.fixed, host: args.host_lookups },
+        mend: MendOptions {
+            device: anemone::target(&args.device, args.os)?,
+            units: args.units,
+            rounding: args.rounding,
+            rules: args.rules,
+            off: args.skip,
+            keep_worse: args.keep_worse,
+            choices: Choices { shapes: args.shapes, fixed: args.fixed, host: args.host_lookups },
+        },
         check: !args.no_check,
     };
     let fixed = anemone::fix(&args.model, &options)?;
     if args.json {
-        print_json(&json::Fix::of(&fixed, &options.device.name))?;
+        print_json(&json::Fix::of(&fixed, &options.mend.device.name))?;
     } else {
         print(&report(&fixed))?;
     }
