@@ -13,6 +13,7 @@ mod facts;
 mod fix;
 mod inspect;
 mod overflow;
+mod placed;
 mod plan;
 mod report;
 mod run;

@@ -1,5 +1,6 @@
 //! `anemone.plan/1`: comparable with recorded Core ML plans.
 
+use super::placed::{Convolutions, PlacedOp, Shares, Stretch, words};
 use anemone::ane;
 use serde::Serialize;
 use std::path::Path;
@@ -22,12 +23,8 @@ pub(crate) struct Plan {
 
 #[derive(Debug, Serialize)]
 struct Op {
-    index: usize,
-    name: String,
-    #[serde(rename = "type")]
-    kind: String,
-    supported: Vec<String>,
-    preferred: String,
+    #[serde(flatten)]
+    placed: PlacedOp,
     #[serde(skip_serializing_if = "Option::is_none")]
     cost_share: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -51,21 +48,19 @@ struct Estimate {
 
 #[derive(Debug, Serialize)]
 struct Segment {
-    unit: String,
-    first: usize,
-    ops: usize,
+    #[serde(flatten)]
+    stretch: Stretch,
     ms: f64,
 }
 
 #[derive(Debug, Serialize)]
 struct Summary {
-    ane_share_by_count: f64,
-    ane_share_by_cost: f64,
-    crossings: usize,
+    #[serde(flatten)]
+    shares: Shares,
     cost_ms: f64,
     fixed_ms: f64,
-    convolutions: usize,
-    convolutions_on_ane: usize,
+    #[serde(flatten)]
+    convolutions: Convolutions,
     /// The plan if the ANE took everything of which that is unknown.
     #[serde(skip_serializing_if = "Option::is_none")]
     if_unknown_is_taken: Option<Outlook>,
@@ -98,13 +93,17 @@ impl Plan {
             segments: plan.segments.iter().map(Segment::of).collect(),
             boundaries: plan.boundaries.iter().map(Boundary::of).collect(),
             summary: Summary {
-                ane_share_by_count: plan.ane_share_by_count,
-                ane_share_by_cost: plan.ane_share_by_cost,
-                crossings: plan.crossings,
+                shares: Shares {
+                    ane_share_by_count: plan.ane_share_by_count,
+                    ane_share_by_cost: Some(plan.ane_share_by_cost),
+                    crossings: plan.crossings,
+                },
                 cost_ms: plan.cost_ms,
                 fixed_ms: plan.fixed_ms,
-                convolutions: plan.convolutions.all,
-                convolutions_on_ane: plan.convolutions.on_ane,
+                convolutions: Convolutions {
+                    convolutions: plan.convolutions.all,
+                    convolutions_on_ane: plan.convolutions.on_ane,
+                },
                 if_unknown_is_taken: plan
                     .if_taken
                     .map(|o| Outlook { ane_share_by_count: o.ane_share_by_count, total_ms: o.total_ms }),
@@ -117,11 +116,13 @@ impl Plan {
 impl Op {
     fn of(index: usize, op: &ane::OpPlan) -> Op {
         Op {
-            index,
-            name: op.name.clone(),
-            kind: op.kind.clone(),
-            supported: op.supported.iter().map(ToString::to_string).collect(),
-            preferred: op.preferred.to_string(),
+            placed: PlacedOp {
+                index,
+                name: op.name.clone(),
+                kind: op.kind.clone(),
+                supported: words(&op.supported),
+                preferred: Some(op.preferred.to_string()),
+            },
             cost_share: op.cost_share,
             estimated_ms: op.estimate.as_ref().map(|e| Estimate {
                 ane: e.ane,
@@ -131,7 +132,7 @@ impl Op {
             equal_cost_alternative: op.equal_cost_alternative,
             uncertain: op.uncertain,
             carried: op.carried,
-            unknown: op.unknown.iter().map(ToString::to_string).collect(),
+            unknown: words(&op.unknown),
             reason: op.reason.clone(),
             facts: op.facts.iter().map(|f| f.id.clone()).collect(),
         }
@@ -147,6 +148,6 @@ impl Boundary {
 
 impl Segment {
     fn of(s: &ane::Segment) -> Segment {
-        Segment { unit: s.unit.to_string(), first: s.ops.start, ops: s.ops.len(), ms: s.ms }
+        Segment { stretch: Stretch::of(s.unit, &s.ops), ms: s.ms }
     }
 }

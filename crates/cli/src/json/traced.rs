@@ -1,5 +1,6 @@
 //! `anemone.trace/1`.
 
+use super::placed::{Convolutions, PlacedOp, Shares, Stretch, words};
 use anemone::ane::Unit;
 use anemone::trace::{self, Calibration, Compared, Comparison, Lane, Part, Pattern};
 use serde::Serialize;
@@ -37,12 +38,8 @@ struct TracedPart {
 
 #[derive(Debug, Serialize)]
 struct Op {
-    index: usize,
-    name: String,
-    #[serde(rename = "type")]
-    kind: String,
-    supported: Vec<String>,
-    preferred: Option<String>,
+    #[serde(flatten)]
+    placed: PlacedOp,
     cost_share: Option<f64>,
     estimated_ms: BTreeMap<String, f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -53,20 +50,18 @@ struct Op {
 
 #[derive(Debug, Serialize)]
 struct Segment {
-    unit: String,
-    first: usize,
-    ops: usize,
+    #[serde(flatten)]
+    stretch: Stretch,
     share: Option<f64>,
     ms: Option<f64>,
 }
 
 #[derive(Debug, Serialize)]
 struct Summary {
-    ane_share_by_count: f64,
-    ane_share_by_cost: Option<f64>,
-    crossings: usize,
-    convolutions: usize,
-    convolutions_on_ane: usize,
+    #[serde(flatten)]
+    shares: Shares,
+    #[serde(flatten)]
+    convolutions: Convolutions,
 }
 
 #[derive(Debug, Serialize)]
@@ -181,13 +176,8 @@ impl TracedPart {
     fn of(part: &Part) -> TracedPart {
         let runs = part.runs();
         let (convolutions, convolutions_on_ane) = part.convolutions();
-        let segment = |r: &trace::Run| Segment {
-            unit: r.unit.to_string(),
-            first: r.ops.start,
-            ops: r.ops.len(),
-            share: r.share,
-            ms: r.ms,
-        };
+        let segment =
+            |r: &trace::Run| Segment { stretch: Stretch::of(r.unit, &r.ops), share: r.share, ms: r.ms };
         TracedPart {
             name: part.name.clone(),
             function: part.function.clone(),
@@ -197,11 +187,12 @@ impl TracedPart {
             ops: part.ops.iter().enumerate().map(|(i, op)| Op::of(i, op)).collect(),
             segments: runs.iter().map(segment).collect(),
             summary: Summary {
-                ane_share_by_count: part.share_by_count(Unit::Ane),
-                ane_share_by_cost: part.share_by_cost(Unit::Ane),
-                crossings: runs.len().saturating_sub(1),
-                convolutions,
-                convolutions_on_ane,
+                shares: Shares {
+                    ane_share_by_count: part.share_by_count(Unit::Ane),
+                    ane_share_by_cost: part.share_by_cost(Unit::Ane),
+                    crossings: runs.len().saturating_sub(1),
+                },
+                convolutions: Convolutions { convolutions, convolutions_on_ane },
             },
             fixed_ms: part.fixed.iter().cloned().collect(),
         }
@@ -211,11 +202,13 @@ impl TracedPart {
 impl Op {
     fn of(index: usize, op: &trace::TracedOp) -> Op {
         Op {
-            index,
-            name: op.name.clone(),
-            kind: op.kind.clone(),
-            supported: op.supported.iter().map(ToString::to_string).collect(),
-            preferred: op.unit.map(|u| u.to_string()),
+            placed: PlacedOp {
+                index,
+                name: op.name.clone(),
+                kind: op.kind.clone(),
+                supported: words(&op.supported),
+                preferred: op.unit.map(|u| u.to_string()),
+            },
             cost_share: op.share,
             estimated_ms: op.estimates.iter().cloned().collect(),
             measured_ms: op.measured_ms,
