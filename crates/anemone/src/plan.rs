@@ -15,7 +15,7 @@ pub fn plan(path: &Path, function: Option<&str>, device: &Arc<Device>, units: Un
     Ok(anemone_ane::plan(function, device, units))
 }
 
-/// The device of that name ([`device_named`]) with the system to plan for; by default the one that was observed.
+/// The device of that name ([`device_named`]) with the system to plan for; by default that of the device.
 ///
 /// # Errors
 /// As [`device_named`].

@@ -207,7 +207,7 @@ pub(crate) struct CheckArgs {
     /// Device to plan for: a chip, a product or a device file [default: m4]
     #[arg(long)]
     pub device: Option<String>,
-    /// System to plan for, such as ios18 or "macOS 15" [default: the one that was observed]
+    /// System to plan for, such as ios18 or "macOS 15" [default: the newest of a phone, the observed one of a Mac]
     #[arg(long)]
     pub os: Option<Os>,
     /// Compute units: all, cpu-and-ne, cpu-and-gpu or cpu-only [default: cpu-and-ne]
@@ -531,7 +531,7 @@ pub(crate) struct PlanArgs {
     /// Device to plan for: a chip (m4), a product ("iPhone 15 Pro") or a device file (mine.toml)
     #[arg(long, default_value = "m4")]
     pub device: String,
-    /// System to plan for, such as ios18 or "macOS 15" [default: the one that was observed]
+    /// System to plan for, such as ios18 or "macOS 15" [default: the newest of a phone, the observed one of a Mac]
     #[arg(long)]
     pub os: Option<Os>,
     /// Compute units that the model may use: all, cpu-and-ne, cpu-and-gpu or cpu-only

@@ -51,7 +51,8 @@ pub struct Device {
     pub fixed: FixedCosts,
     /// The segmenter's estimates; `None` where Core ML cannot reach the Neural Engine.
     pub estimates: Option<Estimates>,
-    /// The system to plan for; `None` where nothing was observed on any.
+    /// The system to plan for: the newest that all products of a phone's chip run, for others the one that the
+    /// estimates were observed on; `None` where nothing is known of any.
     pub os: Option<Os>,
     /// Ops that were seen on the device itself, by [`signature`]; they outweigh rules and formulas.
     pub seen: Arc<BTreeMap<String, Seen>>,
@@ -175,6 +176,27 @@ mod tests {
                 assert_eq!(seen.insert(product.to_lowercase(), &device.chip), None, "{product}");
             }
         }
+    }
+
+    /// Expected systems: Apple's lists of what iOS 16, 18 and 27 run on.
+    #[test]
+    fn phones_are_planned_for_the_newest_ios_they_run() {
+        let os = |name: &str| Device::named(name).expect("known").os.map(|os| os.to_string());
+        for (name, wanted) in [
+            ("iPhone X", "iOS 16"),
+            ("iPhone XS", "iOS 18"),
+            ("iPhone 11", "iOS 27"),
+            ("iPhone 15 Pro", "iOS 27"),
+            ("m4", "macOS 27.0.1"),
+        ] {
+            assert_eq!(os(name).as_deref(), Some(wanted), "{name}");
+        }
+        assert!(Device::known().iter().all(|d| d.os.is_some_and(|os| os.is_mac() != d.is_phone())));
+        let own = "chip = \"Mine\"\nbased_on = \"a18\"\n";
+        assert_eq!(
+            Device::read(own).expect("complete").os.map(|os| os.to_string()).as_deref(),
+            Some("iOS 27")
+        );
     }
 
     #[test]

@@ -21,6 +21,9 @@ struct Profile {
     target: Option<String>,
     #[serde(default)]
     year: Option<u16>,
+    /// The newest system that its products run.
+    #[serde(default)]
+    os: Option<Os>,
     #[serde(default)]
     products: Vec<String>,
     #[serde(default)]
@@ -103,8 +106,9 @@ fn check(figure: &Figure) -> Result<(), ProfileError> {
 }
 
 fn assemble(profile: Profile, base: Option<Device>) -> Result<Device, ProfileError> {
-    let Profile { chip, engine, target, year, products, mut notes, estimates, mut figures, mut seen, .. } =
-        profile;
+    let Profile {
+        chip, engine, target, year, os, products, mut notes, estimates, mut figures, mut seen, ..
+    } = profile;
     if let Some(base) = &base {
         let own: Vec<String> = figures.iter().map(|f| f.what.clone()).collect();
         figures.extend(base.figures.iter().filter(|f| !own.contains(&f.what)).cloned());
@@ -117,11 +121,11 @@ fn assemble(profile: Profile, base: Option<Device>) -> Result<Device, ProfileErr
     let engine = engine.or_else(|| base.as_ref().map(|b| b.engine.clone()));
     let engine =
         engine.ok_or_else(|| wrong("has neither `engine` nor `based_on`, and one of them is needed"))?;
+    let os = os.or_else(|| estimates.as_ref().map(|e| e.os)).or_else(|| base.as_ref()?.os);
     let estimates = match estimates {
         Some(rated) => Some(rates(rated)?),
         None => base.as_ref().and_then(|b| b.estimates.clone()),
     };
-    let os = estimates.as_ref().map(|e| e.os);
     Ok(Device {
         name: chip.to_ascii_lowercase().replace(' ', "-"),
         limits: limits(&figures)?,

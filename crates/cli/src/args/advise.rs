@@ -18,7 +18,7 @@ pub(crate) struct AdviseArgs {
     /// Device: a chip (m4), a product ("iPhone 15 Pro") or a device file (mine.toml)
     #[arg(long, default_value = "m4")]
     pub device: String,
-    /// System to plan for, such as ios18 or "macOS 15" [default: the one that was observed]
+    /// System to plan for, such as ios18 or "macOS 15" [default: the newest of a phone, the observed one of a Mac]
     #[arg(long)]
     pub os: Option<Os>,
     /// Function [default: the package's default one]

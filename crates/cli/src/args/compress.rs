@@ -85,7 +85,7 @@ pub(crate) struct CompressArgs {
     /// Warn of what this device would not run on its Neural Engine: a chip, a product or a device file
     #[arg(long)]
     pub device: Option<String>,
-    /// System of the device, such as ios18 or "macOS 15" [default: the one that was observed]
+    /// System of the device, such as ios18 or "macOS 15" [default: the newest of a phone, the observed one of a Mac]
     #[arg(long, requires = "device")]
     pub os: Option<Os>,
     /// Print JSON (schema anemone.compress/1)

@@ -19,7 +19,7 @@ pub(crate) struct FixArgs {
     /// Device to plan for: a chip, a product or a device file
     #[arg(long, default_value = "m4")]
     pub device: String,
-    /// System to plan for, such as ios18 or "macOS 15" [default: the one that was observed]
+    /// System to plan for, such as ios18 or "macOS 15" [default: the newest of a phone, the observed one of a Mac]
     #[arg(long)]
     pub os: Option<Os>,
     /// Compute units: all, cpu-and-ne, cpu-and-gpu or cpu-only

@@ -19,7 +19,7 @@ pub(crate) struct TraceArgs {
     /// Device to plan for, and to build a device file on: a chip, a product or a device file [default: the trace's, else m4]
     #[arg(long)]
     pub device: Option<String>,
-    /// System to plan for, such as ios18 or "macOS 15" [default: the one that was observed]
+    /// System to plan for, such as ios18 or "macOS 15" [default: the newest of a phone, the observed one of a Mac]
     #[arg(long, requires = "device")]
     pub os: Option<Os>,
     /// Compute units to plan for: all, cpu-and-ne, cpu-and-gpu or cpu-only [default: the trace's, else cpu-and-ne]
