@@ -10,6 +10,7 @@ use crate::{Fit, Refusal, threads};
 use anemone_tensor::{DType, Tensor};
 use half::f16;
 use std::collections::BTreeSet;
+use std::ops::Range;
 
 /// How the tables are found.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -69,11 +70,13 @@ pub fn palettize(weight: &Tensor, spec: &PaletteSpec, workers: usize) -> Result<
     let groups: Vec<usize> = (0..cut.groups).collect();
     let found = threads::map(groups, workers, |g| {
         if spec.cluster_dim == 1 && spec.mode == PaletteMode::Kmeans && numbers.dtype() == DType::F16 {
-            return Ok(best_halves(&numbers, &cut, g, bits));
+            // One table for all is made by all threads, else each has tables of its own.
+            let workers = if cut.groups == 1 { workers } else { 1 };
+            return Ok(best_halves(&numbers, &cut, g, bits, workers));
         }
-        let values = cut.gather(&numbers, g);
         let d = spec.cluster_dim;
-        let values = if d == 1 { values } else { cut.vectors(&values, d) };
+        let values = cut.gather(&numbers, g);
+        let values = if d == 1 { values } else { cut.vectors(values, d) };
         let (table, indices) = match d {
             1 => scalars(&numbers, &values, &spec.mode, bits),
             d => of_vectors(&numbers, &values, &spec.mode, d, bits)?,
@@ -162,10 +165,14 @@ impl Cut {
         out
     }
 
-    /// Start and length of the runs that a group is made of.
-    fn runs(&self, group: usize) -> impl Iterator<Item = (usize, usize)> + use<> {
-        let (run, groups) = (self.run(), self.groups);
-        (0..self.outer).map(move |o| ((o * groups + group) * run, run))
+    /// The runs that a group is made of, in pieces that threads can share.
+    fn pieces(&self, group: usize) -> Vec<Range<usize>> {
+        const LONGEST: usize = 1 << 18;
+        let run = self.run();
+        let starts = (0..self.outer).map(|o| (o * self.groups + group) * run);
+        starts
+            .flat_map(|s| (s..s + run).step_by(LONGEST).map(move |at| at..(s + run).min(at + LONGEST)))
+            .collect()
     }
 
     /// Puts the indices of a group where they belong.
@@ -178,12 +185,15 @@ impl Cut {
     }
 
     /// The vectors of a group, one after the other: `[outer, channels / d, inner, d]`.
-    fn vectors(&self, values: &[f32], d: usize) -> Vec<f32> {
+    fn vectors(&self, mut values: Vec<f32>, d: usize) -> Vec<f32> {
         let block = d * self.inner;
-        let one = |b: &[f32]| -> Vec<f32> {
-            (0..self.inner).flat_map(|i| (0..d).map(move |c| c * self.inner + i)).map(|i| b[i]).collect()
-        };
-        values.chunks_exact(block.max(1)).flat_map(one).collect()
+        let mut turned = vec![0f32; block];
+        for b in values.chunks_exact_mut(block.max(1)) {
+            let places = (0..self.inner).flat_map(|i| (0..d).map(move |c| c * self.inner + i));
+            turned.iter_mut().zip(places).for_each(|(to, from)| *to = b[from]);
+            b.copy_from_slice(&turned);
+        }
+        values
     }
 }
 
@@ -192,9 +202,8 @@ fn bits(numbers: &Numbers, cut: &Cut, spec: &PaletteSpec) -> Result<usize, Refus
     let fits = |entries: usize| BITS.into_iter().find(|b| entries <= 1 << b);
     let needed = match &spec.mode {
         PaletteMode::Unique => {
-            let most = (0..cut.groups).map(|g| {
-                different(&cut.vectors(&cut.gather(numbers, g), spec.cluster_dim), spec.cluster_dim)
-            });
+            let most = (0..cut.groups)
+                .map(|g| different(&cut.vectors(cut.gather(numbers, g), spec.cluster_dim), spec.cluster_dim));
             let most = most.max().unwrap_or(0);
             fits(most).ok_or(Refusal::TooManyValues { found: most, allowed: 256 })?
         }
@@ -288,11 +297,15 @@ fn best(n: &Numbers, values: &[f32], bits: usize) -> (Vec<f32>, Vec<u8>) {
 }
 
 /// The same for a group of half precision, which has at most 2^16 different values: table, indices, and how good it is.
-fn best_halves(n: &Numbers, cut: &Cut, group: usize, bits: usize) -> (Vec<f32>, Vec<u8>, Fit) {
-    let mut counts = vec![0u32; 1 << 16];
-    for (start, count) in cut.runs(group) {
-        n.half_bits(start, count).for_each(|b| counts[rank_of(b)] += 1);
-    }
+fn best_halves(
+    n: &Numbers,
+    cut: &Cut,
+    group: usize,
+    bits: usize,
+    workers: usize,
+) -> (Vec<f32>, Vec<u8>, Fit) {
+    let pieces = cut.pieces(group);
+    let mut counts = counted(n, &pieces, workers);
     // Both zeros are one value.
     let (minus, zero) = (rank_of(0x8000), rank_of(0));
     counts[zero] += std::mem::take(&mut counts[minus]);
@@ -316,11 +329,28 @@ fn best_halves(n: &Numbers, cut: &Cut, group: usize, bits: usize) -> (Vec<f32>, 
         fit.add_times(v, f64::from(table[at]), c);
     }
     of_rank[minus] = of_rank[zero];
-    let mut indices = Vec::with_capacity(cut.outer * cut.run());
-    for (start, count) in cut.runs(group) {
-        indices.extend(n.half_bits(start, count).map(|b| of_rank[rank_of(b)]));
-    }
+    let mut indices = vec![0u8; cut.outer * cut.run()];
+    let parts = threads::split(&mut indices, &pieces);
+    threads::map(pieces.iter().zip(parts).collect(), workers, |(piece, part)| {
+        let bits = n.half_bits(piece.start, piece.len());
+        part.iter_mut().zip(bits).for_each(|(i, b)| *i = of_rank[rank_of(b)]);
+    });
     (filled(table, 1 << bits), indices, fit)
+}
+
+/// How often each half precision value occurs, by its number in ascending order.
+fn counted(n: &Numbers, pieces: &[Range<usize>], workers: usize) -> Vec<u32> {
+    let shares = pieces.chunks(pieces.len().div_ceil(workers.max(1)).max(1)).collect();
+    let found = threads::map(shares, workers, |share: &[Range<usize>]| {
+        let mut counts = vec![0u32; 1 << 16];
+        for piece in share {
+            n.half_bits(piece.start, piece.len()).for_each(|b| counts[rank_of(b)] += 1);
+        }
+        counts
+    });
+    let mut all = vec![0u32; 1 << 16];
+    found.iter().for_each(|counts| all.iter_mut().zip(counts).for_each(|(a, c)| *a += c));
+    all
 }
 
 /// Number of a half precision value in ascending order, from its bits.

@@ -3,9 +3,11 @@
 //! Which elements go, rounding and ties included, is what coremltools 9.0 does with numpy
 //! (`optimize/coreml/_quantization_passes.py`, `prune_weights`).
 
-use crate::weight::{Numbers, pack_bits};
+use crate::weight::{CHUNK, Numbers};
 use crate::{Fit, Refusal};
 use anemone_tensor::{DType, Tensor};
+use half::f16;
+use std::cmp::Ordering;
 
 /// Which elements become zero.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -59,62 +61,105 @@ pub struct Pruned {
 /// When the weight is not of floats or has an infinity, a number is out of range, or blocks do not fit the shape.
 pub fn prune(weight: &Tensor, how: Pruning) -> Result<Pruned, Refusal> {
     let numbers = Numbers::of(weight)?;
-    let mut values = numbers.all();
+    let shape = weight.shape();
     match how {
         Pruning::Threshold { threshold, minimum } => {
             let threshold = numbers.round(threshold as f32);
-            values.iter_mut().filter(|v| v.abs() <= threshold).for_each(|v| *v = 0.0);
-            let zeros = values.iter().filter(|v| **v == 0.0).count() as f64 / values.len().max(1) as f64;
-            if zeros < minimum {
-                return Err(Refusal::TooDense { zeros, minimum });
-            }
+            let made = keep(&numbers, shape, |_, v| v.abs() > threshold)?;
+            let all = numbers.len();
+            let zeros = (all - made.nonzero.len()) as f64 / all.max(1) as f64;
+            if zeros < minimum { Err(Refusal::TooDense { zeros, minimum }) } else { Ok(made) }
         }
         Pruning::Magnitude { sparsity } => {
-            let magnitudes: Vec<f32> = values.iter().map(|v| v.abs()).collect();
-            drop_smallest(&numbers, &mut values, &magnitudes, part(sparsity)?);
+            let limit = limit(part(sparsity)?, numbers.len(), |at| magnitudes(&numbers, at), &numbers);
+            keep(&numbers, shape, |_, v| !goes(v.abs(), limit))
         }
         Pruning::Blocks { sparsity, size, dim } => {
-            let magnitudes = block_norms(&numbers, &values, weight.shape(), size, dim)?;
-            drop_smallest(&numbers, &mut values, &magnitudes, part(sparsity)?);
+            let norms = block_norms(&numbers, &numbers.all(), shape, size, dim)?;
+            let sorted = |at: usize| pair_at(&mut norms.clone(), at, f32::total_cmp);
+            let limit = limit(part(sparsity)?, norms.len(), sorted, &numbers);
+            keep(&numbers, shape, |i, _| !goes(norms[i], limit))
         }
-        Pruning::NOfM { n, m, dim } => n_of_m(&mut values, weight.shape(), n, m, dim)?,
+        Pruning::NOfM { n, m, dim } => {
+            let mut values = numbers.all();
+            n_of_m(&mut values, shape, n, m, dim)?;
+            keep(&numbers, shape, |i, _| values[i] != 0.0)
+        }
     }
-    let mut fit = Fit::default();
-    fit.add(&numbers.all(), &values);
-    let mask: Vec<u8> = values.iter().map(|v| u8::from(*v != 0.0)).collect();
-    let mask = Tensor::new(DType::U1, weight.shape(), pack_bits(&mask, 1)).map_err(Refusal::Tensor)?;
-    values.retain(|v| *v != 0.0);
-    Ok(Pruned { nonzero: numbers.tensor(&[values.len()], &values)?, mask, fit })
+}
+
+/// The elements that are not zero and of which `wanted` says so by place and value.
+fn keep(numbers: &Numbers, shape: &[usize], wanted: impl Fn(usize, f32) -> bool) -> Result<Pruned, Refusal> {
+    let mut mask = vec![0u8; numbers.len().div_ceil(8)];
+    let (mut fit, mut count) = (Fit::default(), 0);
+    let (mut was, mut is) = ([0f32; CHUNK], [0f32; CHUNK]);
+    for start in (0..numbers.len()).step_by(CHUNK) {
+        let was = &*numbers.load(start, (numbers.len() - start).min(CHUNK), &mut was);
+        let is = &mut is[..was.len()];
+        for (i, (is, &v)) in is.iter_mut().zip(was).enumerate() {
+            let kept = v != 0.0 && wanted(start + i, v);
+            *is = if kept { v } else { 0.0 };
+            mask[(start + i) / 8] |= u8::from(kept) << ((start + i) % 8);
+            count += usize::from(kept);
+        }
+        fit.add(was, is);
+    }
+    let nonzero = numbers.picked(count, |i| mask[i / 8] >> (i % 8) & 1 == 1)?;
+    let mask = Tensor::new(DType::U1, shape, mask).map_err(Refusal::Tensor)?;
+    Ok(Pruned { nonzero, mask, fit })
 }
 
 fn part(sparsity: f64) -> Result<f64, Refusal> {
     if (0.0..=1.0).contains(&sparsity) { Ok(sparsity) } else { Err(Refusal::Sparsity(sparsity)) }
 }
 
-/// Zeroes the elements whose magnitude is at most the quantile `part`.
-fn drop_smallest(n: &Numbers, values: &mut [f32], magnitudes: &[f32], part: f64) {
-    if part >= 1.0 {
-        values.fill(0.0);
-    } else if part > 0.0 && !values.is_empty() {
-        // There and back through percent, whose rounding decides which element is the limit.
-        let limit = quantile(n, magnitudes, part * 100.0 / 100.0);
-        values.iter_mut().zip(magnitudes).filter(|(_, m)| **m <= limit).for_each(|(v, _)| *v = 0.0);
-    }
+/// True when a magnitude is within the limit; none is within one that is no number.
+fn goes(magnitude: f32, limit: Option<f32>) -> bool {
+    limit.is_some_and(|l| magnitude <= l)
 }
 
-/// `numpy.percentile` with linear interpolation (Hyndman and Fan's method 7), in the weight's type.
-fn quantile(n: &Numbers, magnitudes: &[f32], part: f64) -> f32 {
-    let at = (magnitudes.len() - 1) as f64 * part;
+/// The largest magnitude that goes when the part `part` of `count` elements does; `None` when none goes.
+///
+/// `numpy.percentile` with linear interpolation (Hyndman and Fan's method 7), in the weight's type; `sorted` gives the
+/// magnitude at a place in ascending order and the next one.
+fn limit(part: f64, count: usize, sorted: impl FnOnce(usize) -> (f32, f32), n: &Numbers) -> Option<f32> {
+    if part >= 1.0 {
+        return Some(f32::INFINITY);
+    }
+    if part <= 0.0 || count == 0 {
+        return None;
+    }
+    // There and back through percent, whose rounding decides which element is the limit.
+    let at = (count - 1) as f64 * (part * 100.0 / 100.0);
     let below = at.floor();
-    let mut sorted = magnitudes.to_vec();
-    let index = (below as usize).min(sorted.len() - 1);
-    let (_, &mut a, above) = sorted.select_nth_unstable_by(index, f32::total_cmp);
-    let b = above.iter().copied().fold(f32::INFINITY, f32::min);
-    let b = if above.is_empty() { a } else { b };
+    let (a, b) = sorted((below as usize).min(count - 1));
     let t = at - below;
     let weak = |x: f64| n.round(x as f32);
     let gap = n.round(b - a);
-    if t >= 0.5 { n.round(b - n.round(gap * weak(1.0 - t))) } else { n.round(a + n.round(gap * weak(t))) }
+    Some(if t >= 0.5 {
+        n.round(b - n.round(gap * weak(1.0 - t)))
+    } else {
+        n.round(a + n.round(gap * weak(t)))
+    })
+}
+
+/// The item at a place in ascending order and the next one, or the same when it is the last.
+fn pair_at<T: Copy>(items: &mut [T], at: usize, order: impl Fn(&T, &T) -> Ordering) -> (T, T) {
+    let (_, &mut a, above) = items.select_nth_unstable_by(at, &order);
+    (a, above.iter().copied().min_by(&order).unwrap_or(a))
+}
+
+/// The magnitude at a place in ascending order and the next one.
+fn magnitudes(numbers: &Numbers, at: usize) -> (f32, f32) {
+    if numbers.dtype() != DType::F16 {
+        let mut all = numbers.all();
+        all.iter_mut().for_each(|v| *v = v.abs());
+        return pair_at(&mut all, at, f32::total_cmp);
+    }
+    // Without the sign, bits are in the order of the numbers.
+    let mut all: Vec<u16> = numbers.half_bits(0, numbers.len()).map(|b| b & 0x7fff).collect();
+    let (a, b) = pair_at(&mut all, at, u16::cmp);
+    (f16::from_bits(a).to_f32(), f16::from_bits(b).to_f32())
 }
 
 /// `[outer, along, inner]` of a weight whose `dim` is 0 or 1.

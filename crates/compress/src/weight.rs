@@ -77,6 +77,18 @@ impl Numbers {
         raw.iter().map(|b| u16::from_le_bytes(*b))
     }
 
+    /// The `count` elements at the places that `wanted` says.
+    ///
+    /// # Errors
+    /// When there are not so many.
+    pub(crate) fn picked(&self, count: usize, wanted: impl Fn(usize) -> bool) -> Result<Tensor, Refusal> {
+        let width = self.dtype().bits() / 8;
+        let mut bytes = Vec::with_capacity(count * width);
+        let places = (0..self.len).filter(|&i| wanted(i));
+        places.for_each(|i| bytes.extend_from_slice(&self.bytes[i * width..(i + 1) * width]));
+        Tensor::new(self.dtype(), [count], bytes).map_err(Refusal::Tensor)
+    }
+
     /// Every element.
     pub(crate) fn all(&self) -> Vec<f32> {
         codec::to_f32(self.dtype(), &self.bytes, self.len)

@@ -67,6 +67,21 @@ fn equal_weights_share_one_place() {
 }
 
 #[test]
+fn weights_that_differ_in_one_element_do_not_share() {
+    let weight = |changed: Option<usize>| {
+        let mut values = vec![0.0f32; 1 << 14];
+        changed.into_iter().for_each(|at| values[at] = 1.0);
+        Weight::of(&Tensor::from_f32s([128, 128], &values).expect("fits"))
+    };
+    let places = (0..1 << 14).step_by(1000).map(|at| weight(Some(at)));
+    let all: Vec<Weight> = places.chain([weight(None), weight(Some(3000)), weight(None)]).collect();
+    let program = sum(Opset::Ios17, all);
+    let files = written(&program);
+    assert_eq!(blob_count(&files), 18);
+    assert_eq!(difference(&program, &read(&files).expect("readable").program), None);
+}
+
+#[test]
 fn the_same_recipe_is_written_once_and_evaluated() {
     let w = ramp(DType::F32, [3, 5]).transposed(&[1, 0]).cast(DType::F16);
     let files = written(&sum(Opset::Ios17, vec![w.clone(), w]));

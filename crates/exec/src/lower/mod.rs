@@ -342,15 +342,7 @@ mod tests {
         ("random", &["random_bernoulli", "random_categorical", "random_normal", "random_uniform"]),
         (
             "small or rare in networks",
-            &[
-                "affine",
-                "conv_quantized",
-                "crop_resize",
-                "fill",
-                "fill_like",
-                "range_1d",
-                "resample",
-            ],
+            &["affine", "conv_quantized", "crop_resize", "fill", "fill_like", "range_1d", "resample"],
         ),
     ];
 

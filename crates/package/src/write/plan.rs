@@ -16,14 +16,14 @@ pub(super) struct Plan {
     layout: blob::Layout,
     records: Vec<Record>,
     by_key: HashMap<(DType, Key), usize>,
-    /// Records of packed bytes by type and length, among which equal ones are looked for.
-    by_size: HashMap<(DType, usize), Vec<usize>>,
+    /// Records of packed bytes by type, length and [`sample`], among which equal ones are looked for.
+    alike: HashMap<(DType, usize, u64), Vec<usize>>,
 }
 
 struct Record {
     weight: Weight,
     offset: u64,
-    /// Of the bytes; made when another record of the same size comes.
+    /// Of the bytes; made when another record comes that is alike.
     hash: Option<u64>,
 }
 
@@ -42,7 +42,7 @@ impl Plan {
             layout: blob::Layout::new(),
             records: Vec::new(),
             by_key: HashMap::new(),
-            by_size: HashMap::new(),
+            alike: HashMap::new(),
         }
     }
 
@@ -65,14 +65,17 @@ impl Plan {
             return Ok(self.records[known].offset);
         }
         let index = match &weight.data {
-            WeightData::Bytes(bytes) => match self.twin(weight.dtype, bytes) {
-                Ok(twin) => twin,
-                Err(hash) => {
-                    let index = self.add(weight, hash)?;
-                    self.by_size.entry((weight.dtype, bytes.len())).or_default().push(index);
-                    index
+            WeightData::Bytes(bytes) => {
+                let looks = (weight.dtype, bytes.len(), sample(bytes));
+                match self.twin(&looks, bytes) {
+                    Ok(twin) => twin,
+                    Err(hash) => {
+                        let index = self.add(weight, hash)?;
+                        self.alike.entry(looks).or_default().push(index);
+                        index
+                    }
                 }
-            },
+            }
             _ => self.add(weight, None)?,
         };
         self.by_key.insert(key, index);
@@ -80,10 +83,10 @@ impl Plan {
     }
 
     /// The record of the same bytes; else the hash of these, when it had to be made.
-    fn twin(&mut self, dtype: DType, bytes: &Bytes) -> Result<usize, Option<u64>> {
-        let Some(same_size) = self.by_size.get(&(dtype, bytes.len())) else { return Err(None) };
+    fn twin(&mut self, looks: &(DType, usize, u64), bytes: &Bytes) -> Result<usize, Option<u64>> {
+        let Some(alike) = self.alike.get(looks) else { return Err(None) };
         let hash = hash(bytes);
-        for &i in same_size {
+        for &i in alike {
             let record = &mut self.records[i];
             let WeightData::Bytes(other) = &record.weight.data else { continue };
             let theirs = *record.hash.get_or_insert_with(|| self::hash(other));
@@ -157,8 +160,19 @@ fn key(weight: &Weight) -> Key {
     }
 }
 
-fn hash(bytes: &Bytes) -> u64 {
+fn hash(bytes: &[u8]) -> u64 {
     let mut hasher = DefaultHasher::new();
     bytes.hash(&mut hasher);
     hasher.finish()
+}
+
+/// Bytes that a sample takes at each of its places.
+const SAMPLE: usize = 1024;
+
+/// A hash of a few places, so that weights that differ need not be read as a whole before they are written.
+fn sample(bytes: &[u8]) -> u64 {
+    let last = bytes.len().saturating_sub(SAMPLE);
+    let places = [0, last / 3, last / 3 * 2, last];
+    let part = |at: usize| hash(&bytes[at..bytes.len().min(at + SAMPLE)]);
+    places.into_iter().fold(0, |all, at| hash(&[all, part(at)].map(u64::to_le_bytes).concat()))
 }
