@@ -2,6 +2,7 @@
 
 use crate::memory;
 use anemone_model::PredictError;
+use std::collections::BTreeSet;
 
 /// A range of `f32` elements of the arena.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,15 +44,11 @@ pub(crate) fn place(buffers: &[Lifetime]) -> (Vec<Span>, usize) {
     let mut order: Vec<usize> = (0..buffers.len()).collect();
     order.sort_by_key(|&i| (std::cmp::Reverse(buffers[i].len), i));
     let mut spans = vec![Span { offset: 0, len: 0 }; buffers.len()];
-    let mut placed: Vec<usize> = Vec::with_capacity(buffers.len());
+    let mut placed = Placed::new(buffers.iter().map(|b| b.last + 1).max().unwrap_or(0));
     let mut total = 0;
     for i in order {
         let b = buffers[i];
-        let mut taken: Vec<Span> = placed
-            .iter()
-            .filter(|&&j| buffers[j].first <= b.last && b.first <= buffers[j].last)
-            .map(|&j| spans[j])
-            .collect();
+        let mut taken: Vec<Span> = placed.meeting(b).map(|j| spans[j]).collect();
         taken.sort_by_key(|s| s.offset);
         let mut offset = 0;
         for s in taken {
@@ -62,9 +59,50 @@ pub(crate) fn place(buffers: &[Lifetime]) -> (Vec<Span>, usize) {
         }
         spans[i] = Span { offset, len: b.len };
         total = total.max(offset + b.len);
-        placed.push(i);
+        placed.insert(b, i);
     }
     (spans, total)
+}
+
+/// Buffers that have a place, found by the steps at which they are alive without a look at every other one.
+struct Placed {
+    /// Number of leaves of a tree over the steps, a power of two.
+    leaves: usize,
+    /// Node `n` has the children `2 n` and `2 n + 1`; a buffer is held by the largest nodes within its lifetime.
+    nodes: Vec<Vec<usize>>,
+    /// By first step.
+    starts: BTreeSet<(usize, usize)>,
+}
+
+impl Placed {
+    fn new(steps: usize) -> Placed {
+        let leaves = steps.next_power_of_two();
+        Placed { leaves, nodes: vec![Vec::new(); 2 * leaves], starts: BTreeSet::new() }
+    }
+
+    fn insert(&mut self, life: Lifetime, buffer: usize) {
+        self.starts.insert((life.first, buffer));
+        let (mut low, mut high) = (life.first + self.leaves, life.last + self.leaves + 1);
+        while low < high {
+            if low % 2 == 1 {
+                self.nodes[low].push(buffer);
+                low += 1;
+            }
+            if high % 2 == 1 {
+                high -= 1;
+                self.nodes[high].push(buffer);
+            }
+            (low, high) = (low / 2, high / 2);
+        }
+    }
+
+    /// Every buffer that is alive at a step of `life`, once: alive at its first step, or written first later on.
+    fn meeting(&self, life: Lifetime) -> impl Iterator<Item = usize> {
+        let leaf = life.first + self.leaves;
+        let above = std::iter::successors(Some(leaf), |n| Some(n / 2)).take_while(|&n| n > 0);
+        let alive = above.flat_map(|n| self.nodes[n].iter().copied());
+        alive.chain(self.starts.range((life.first + 1, 0)..(life.last + 1, 0)).map(|&(_, buffer)| buffer))
+    }
 }
 
 /// The memory behind the spans.
@@ -137,6 +175,21 @@ mod tests {
             }
         }
         assert!(total < 260, "{total}");
+    }
+
+    /// As many buffers as layers of thousands of steps make, at most three alive at a time: a look at every pair takes
+    /// minutes.
+    #[test]
+    fn many_buffers_are_placed_by_their_lifetimes_alone() {
+        let life = |i: usize| Lifetime { len: 16, first: i, last: i + 1 + i % 3 };
+        let buffers: Vec<Lifetime> = (0..200_000).map(life).collect();
+        let (spans, total) = place(&buffers);
+        assert_eq!(total, 16 * 3);
+        for i in 0..buffers.len() {
+            for j in i + 1..(i + 5).min(buffers.len()) {
+                assert!(buffers[j].first > buffers[i].last || !spans[i].overlaps(spans[j]), "{i} and {j}");
+            }
+        }
     }
 
     #[test]

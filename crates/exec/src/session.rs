@@ -214,7 +214,12 @@ impl Session {
         let function = if is_static(&self.function) {
             self.function.clone()
         } else {
-            specialise(&self.function, shapes, self.options.memory_limit)?
+            let limit = self.options.memory_limit;
+            let mut function = specialise(&self.function, shapes, limit)?;
+            if self.options.precision.apply_to_shapes(&mut function) {
+                fold_constants(&mut function, fold_limits(limit));
+            }
+            function
         };
         // Observers see the values of the function as it is.
         let function = if fuse && self.emulated.is_none() { channels_last(function) } else { function };

@@ -67,13 +67,25 @@ impl Edit<'_> {
 
     /// Puts in a new op with one result, whose type is inferred; `None` when it cannot be.
     pub fn op(&mut self, kind: &str, name: &str, args: &[(&str, ValueId)]) -> Option<ValueId> {
+        let args: Vec<(&str, &[ValueId])> = args.iter().map(|(p, v)| (*p, std::slice::from_ref(v))).collect();
+        match self.ops(kind, name, &args)?.as_slice() {
+            &[result] => Some(result),
+            _ => None,
+        }
+    }
+
+    /// Puts in a new op with operands that may be lists of values; its results, whose types are inferred.
+    pub fn ops(&mut self, kind: &str, name: &str, args: &[(&str, &[ValueId])]) -> Option<Vec<ValueId>> {
         let mut op = Op::new(OpKind::named(kind), name);
         op.origin = self.origin.clone();
-        args.iter().for_each(|&(param, v)| op.set_arg(param, vec![v]));
-        let mut types = Site::new(self.function, &op).ok()?.infer().ok()?;
-        let ty = types.pop().filter(|_| types.is_empty())?;
-        let id = self.function.append(self.block, op, vec![(name.into(), ty)]);
-        self.function.op(id).outputs.first().copied()
+        args.iter().for_each(|&(param, values)| op.set_arg(param, values.to_vec()));
+        let types = Site::new(self.function, &op).ok()?.infer().ok()?;
+        let names: Vec<Name> = match types.len() {
+            1 => vec![name.into()],
+            n => (0..n).map(|i| format!("{name}_{i}").as_str().into()).collect(),
+        };
+        let id = self.function.append(self.block, op, names.into_iter().zip(types).collect());
+        Some(self.function.op(id).outputs.clone())
     }
 
     /// Puts in a cast.

@@ -5,6 +5,7 @@
 //! The inputs, outputs and states of a function keep their declared types. `docs/precision.md` says what is rounded.
 
 mod edit;
+mod recurrent;
 mod steps;
 mod strict;
 mod widen;
@@ -21,8 +22,8 @@ pub enum Precision {
     Declared,
     /// `fp32` throughout: the reference for comparisons.
     F32,
-    /// Rounded to `fp16` after every op, also after ops that are declared `fp32`, and within ops that a chip computes in
-    /// steps; only sums are kept in `f32` until they are complete.
+    /// Rounded to `fp16` after every op, also after ops that are declared `fp32`, and within ops that are made of simpler
+    /// ones; only sums are kept in `f32` until they are complete.
     Fp16Strict,
 }
 
@@ -50,9 +51,14 @@ impl Precision {
             Precision::Declared => {}
             Precision::F32 => widen::widen(function),
             Precision::Fp16Strict => {
-                steps::expand(function);
                 strict::round_results(function);
+                steps::expand(function);
             }
         }
+    }
+
+    /// Rewrites what [`Precision::apply`] could not before the shapes of a prediction were known; true when it did.
+    pub(crate) fn apply_to_shapes(self, function: &mut Function) -> bool {
+        self == Precision::Fp16Strict && steps::expand(function)
     }
 }

@@ -1,33 +1,48 @@
-//! Ops that a chip computes in steps, written out in those steps, each with a result of the op's own type.
+//! Ops that are made of simpler ones, written out in those, each with a result of the op's own type.
 //!
 //! ```text
 //! y = softmax(x)      becomes      m = reduce_max(x); c = sub(x, m); e = exp(c); s = reduce_sum(e); y = real_div(e, s)
 //! ```
-//! An op whose steps cannot be written down (axes or extents that are not known, scales that are computed) stays whole.
+//! The formulas are those of the MIL op reference of coremltools 9.0; where it leaves the order open, the function says
+//! whose order it is. An op whose steps cannot be written down (axes or extents that are not known, scales that are
+//! computed) stays whole.
 
 use super::edit::{Edit, rebuild};
 use anemone_mil::ops::{Reduction, Site};
 use anemone_mil::{DType, Dim, Function, OpId, Tensor, ValueId};
 
-/// Rewrites the function.
-pub(super) fn expand(function: &mut Function) {
-    expand_some(function, &|_| true);
+/// Ops that a chip computes at once, and that are written out only to be rounded wherever they can be.
+const WHOLE_ON_A_CHIP: [&str; 5] = ["batch_norm", "local_response_norm", "lstm", "gru", "rnn"];
+
+/// Writes out every op, with results of `fp32` rounded to `fp16`; true when there was one.
+pub(super) fn expand(function: &mut Function) -> bool {
+    !write_out(function, true, &|_, _| true).is_empty()
 }
 
-/// Rewrites the ops whose first result has a wanted name, and says what the results of the steps are called.
+/// Writes out the ops that a chip computes in steps whose first result has a wanted name, and says what the results of
+/// the steps are called.
 pub(crate) fn expand_some(function: &mut Function, wanted: &dyn Fn(&str) -> bool) -> Vec<String> {
+    write_out(function, false, &|kind, name| !WHOLE_ON_A_CHIP.contains(&kind) && wanted(name))
+}
+
+/// Writes out the ops whose kind and first result are wanted; what the results of the steps are called.
+fn write_out(function: &mut Function, rounds: bool, wanted: &dyn Fn(&str, &str) -> bool) -> Vec<String> {
     let mut steps = Vec::new();
     rebuild(function, &mut |edit, id| {
-        let result = edit.function.op(id).outputs.first().copied();
-        if !result.is_some_and(|v| wanted(&edit.name(v))) {
+        let op = edit.function.op(id);
+        let result = op.outputs.first().copied();
+        if !result.is_some_and(|v| wanted(op.kind.name(), &edit.name(v))) {
             return edit.push(id);
         }
         let before = edit.len();
-        match written_out(edit, id) {
-            Some(result) => {
+        match written_out(edit, id, rounds) {
+            Some(results) => {
                 let op = edit.function.op(id);
-                let (old, name) = (op.outputs[0], format!("{}__whole", op.name));
-                edit.replace(old, result, &name);
+                let (old, name) = (op.outputs.clone(), op.name.clone());
+                for (i, (old, new)) in old.into_iter().zip(results).enumerate() {
+                    let whole = if i == 0 { format!("{name}__whole") } else { format!("{name}__whole{i}") };
+                    edit.replace(old, new, &whole);
+                }
                 steps.extend(edit.since(before));
             }
             None => {
@@ -39,15 +54,16 @@ pub(crate) fn expand_some(function: &mut Function, wanted: &dyn Fn(&str) -> bool
     steps
 }
 
-/// The result of the steps.
-fn written_out(edit: &mut Edit<'_>, id: OpId) -> Option<ValueId> {
+/// The results of the steps, one for each of the op.
+fn written_out(edit: &mut Edit<'_>, id: OpId, rounds: bool) -> Option<Vec<ValueId>> {
     let op = edit.function.op(id);
     let is_float = |v: &ValueId| edit.dtype(*v).is_some_and(DType::is_float);
-    if op.outputs.len() != 1 || !op.outputs.iter().all(is_float) {
+    if !op.outputs.iter().all(is_float) {
         return None;
     }
-    let mut steps = Steps { name: op.name.to_string(), count: 0, id, edit };
-    match steps.edit.function.op(id).kind.name() {
+    let (count, kind) = (op.outputs.len(), op.kind.name().to_owned());
+    let mut steps = Steps { name: op.name.to_string(), count: 0, rounds, id, edit };
+    let result = match kind.as_str() {
         "softmax" => steps.softmax(),
         "reduce_log_sum" => steps.reduced("reduce_sum", None, Some("log")),
         "reduce_sum_square" => steps.reduced("reduce_sum", Some("square"), None),
@@ -55,46 +71,79 @@ fn written_out(edit: &mut Edit<'_>, id: OpId) -> Option<ValueId> {
         "reduce_log_sum_exp" => steps.log_sum_exp(),
         "layer_norm" => steps.layer_norm(),
         "instance_norm" => steps.instance_norm(),
+        "batch_norm" => steps.batch_norm(),
+        "local_response_norm" => steps.local_response_norm(),
         "l2_norm" => steps.l2_norm(),
         "scaled_dot_product_attention" => steps.attention(),
+        "lstm" | "gru" | "rnn" => return steps.recurrent().filter(|results| results.len() == count),
         _ => None,
-    }
+    };
+    result.filter(|_| count == 1).map(|v| vec![v])
 }
 
 /// The steps of one op.
-struct Steps<'e, 'f> {
-    edit: &'e mut Edit<'f>,
+pub(super) struct Steps<'e, 'f> {
+    pub(super) edit: &'e mut Edit<'f>,
     id: OpId,
     name: String,
     count: usize,
+    /// Results of `fp32` are rounded to `fp16`.
+    rounds: bool,
 }
 
 impl Steps<'_, '_> {
-    fn value(&self, param: &str) -> Option<ValueId> {
+    pub(super) fn value(&self, param: &str) -> Option<ValueId> {
         self.edit.function.op(self.id).value(param)
     }
 
-    fn site<T>(&self, read: impl FnOnce(&Site<'_>) -> Option<T>) -> Option<T> {
+    pub(super) fn site<T>(&self, read: impl FnOnce(&Site<'_>) -> Option<T>) -> Option<T> {
         read(&Site::new(self.edit.function, self.edit.function.op(self.id)).ok()?)
     }
 
-    fn step(&mut self, kind: &str, args: &[(&str, ValueId)]) -> Option<ValueId> {
+    fn next_name(&mut self) -> String {
         self.count += 1;
-        let name = format!("{}__step{}", self.name, self.count);
-        self.edit.op(kind, &name, args)
+        format!("{}__step{}", self.name, self.count)
     }
 
-    fn unary(&mut self, kind: &str, x: ValueId) -> Option<ValueId> {
+    /// A step that computes, with its one result.
+    pub(super) fn step(&mut self, kind: &str, args: &[(&str, ValueId)]) -> Option<ValueId> {
+        let name = self.next_name();
+        let result = self.edit.op(kind, &name, args)?;
+        if !self.rounds || self.edit.dtype(result) != Some(DType::F32) {
+            return Some(result);
+        }
+        let half = self.edit.cast(result, DType::F16, &format!("{name}__fp16"))?;
+        self.edit.cast(half, DType::F32, &format!("{name}__rounded"))
+    }
+
+    /// A step that moves numbers as they are.
+    pub(super) fn moved(&mut self, kind: &str, args: &[(&str, &[ValueId])]) -> Option<Vec<ValueId>> {
+        let name = self.next_name();
+        self.edit.ops(kind, &name, args)
+    }
+
+    /// A constant whole number.
+    pub(super) fn whole(&mut self, value: usize) -> Option<ValueId> {
+        let tensor = Tensor::scalar_i32(i32::try_from(value).ok()?);
+        Some(self.edit.constant(tensor))
+    }
+
+    /// A constant list of whole numbers.
+    pub(super) fn wholes(&mut self, values: &[usize]) -> Option<ValueId> {
+        let list: Option<Vec<i32>> = values.iter().map(|&v| i32::try_from(v).ok()).collect();
+        Some(self.edit.constant(Tensor::vector_i32(&list?)))
+    }
+
+    pub(super) fn unary(&mut self, kind: &str, x: ValueId) -> Option<ValueId> {
         self.step(kind, &[("x", x)])
     }
 
-    fn binary(&mut self, kind: &str, x: ValueId, y: ValueId) -> Option<ValueId> {
+    pub(super) fn binary(&mut self, kind: &str, x: ValueId, y: ValueId) -> Option<ValueId> {
         self.step(kind, &[("x", x), ("y", y)])
     }
 
     fn reduce(&mut self, kind: &str, x: ValueId, axes: &[usize], keep: bool) -> Option<ValueId> {
-        let list: Option<Vec<i32>> = axes.iter().map(|&a| i32::try_from(a).ok()).collect();
-        let axes = self.edit.constant(Tensor::vector_i32(&list?));
+        let axes = self.wholes(axes)?;
         let keep = self.edit.constant(Tensor::scalar_bool(keep));
         self.step(kind, &[("x", x), ("axes", axes), ("keep_dims", keep)])
     }
@@ -195,6 +244,48 @@ impl Steps<'_, '_> {
         let axes: Vec<usize> = (2..self.rank(x)?).collect();
         let normalised = self.normalised(x, &axes)?;
         self.affine(normalised, &[1])
+    }
+
+    /// In the order in which the PyTorch frontend of coremltools 9.0 takes it apart: difference from the mean, quotient by
+    /// `sqrt(variance + epsilon)`, product with `gamma`, sum with `beta`.
+    fn batch_norm(&mut self) -> Option<ValueId> {
+        let x = self.value("x")?;
+        let epsilon = self.site(|s| s.float("epsilon").ok())?;
+        let mean = self.along(x, self.value("mean")?, &[1])?;
+        let variance = self.along(x, self.value("variance")?, &[1])?;
+        let centred = self.binary("sub", x, mean)?;
+        let epsilon = self.edit.number(x, epsilon);
+        let sum = self.binary("add", variance, epsilon)?;
+        let root = self.unary("sqrt", sum)?;
+        let normalised = self.binary("real_div", centred, root)?;
+        self.affine(normalised, &[1])
+    }
+
+    /// In the order of PyTorch's `torch.nn.functional.local_response_norm`: square, mean over `size` channels with zeros
+    /// beyond the edges, product with `alpha`, sum with `k`, power of `beta`, quotient.
+    fn local_response_norm(&mut self) -> Option<ValueId> {
+        let x = self.value("x")?;
+        let size = self.site(|s| usize::try_from(s.int("size").ok()?).ok())?;
+        let channels = self.edit.function.value(x).ty.tensor()?.dims.get(1)?.known()?;
+        let (before, after) = (size / 2, size.checked_sub(1)? / 2);
+        if before >= channels {
+            return None;
+        }
+        let squares = self.unary("square", x)?;
+        let mut pads = vec![0; 2 * self.rank(x)?];
+        (pads[2], pads[3]) = (before, after);
+        let (pads, axis) = (self.wholes(&pads)?, self.whole(1)?);
+        let (size, stride) = (self.whole(size)?, self.whole(1)?);
+        let padded = self.moved("pad", &[("x", &[squares]), ("pad", &[pads])])?;
+        let windows = [("x", &padded[..]), ("axis", &[axis]), ("size", &[size]), ("stride", &[stride])];
+        let windows = self.moved("sliding_windows", &windows)?;
+        let mut y = self.reduce("reduce_mean", *windows.first()?, &[2], false)?;
+        for (param, kind) in [("alpha", "mul"), ("k", "add"), ("beta", "pow")] {
+            let number = self.site(|s| s.float(param).ok())?;
+            let number = self.edit.number(x, number);
+            y = self.binary(kind, y, number)?;
+        }
+        self.binary("real_div", x, y)
     }
 
     fn l2_norm(&mut self) -> Option<ValueId> {
