@@ -9,6 +9,7 @@ mod fit_simulator;
 mod fuzz;
 mod import_cases;
 mod latencies;
+mod neon;
 mod onnx_backend;
 mod oracle;
 mod peers;
@@ -70,6 +71,12 @@ const TASKS: &[(&str, &str, &str, Task)] = &[
         "[--only TEXT] [--write] [--models DIR]",
         "run the backend tests of ONNX through the importer",
         onnx_backend::run_task,
+    ),
+    (
+        "neon",
+        "[--all] [FILTER]",
+        "run the engine's tests as ARM does, under an emulator: the NEON kernels",
+        neon::run_task,
     ),
     (
         "fuzz",

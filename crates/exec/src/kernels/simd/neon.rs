@@ -1,8 +1,6 @@
 //! The vectors of 64-bit ARM.
 //!
-//! Elsewhere its tests run under an emulator: with `CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc`
-//! and `CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="qemu-aarch64-static -L /usr/aarch64-linux-gnu"`,
-//! `cargo test --target aarch64-unknown-linux-gnu -p anemone-exec`.
+//! Elsewhere `cargo xtask neon` runs its tests under an emulator.
 
 use super::{Kernel, Simd, Unpack};
 use std::arch::aarch64::*;
