@@ -3,7 +3,9 @@
 //! Weights of 256 MB (`-- --megabytes N` for another size), far beyond the caches, are cut into pieces of 8 MB. Round after
 //! round (`-- --rounds N`) the read loop and every product take a piece in turn, each one that nobody has touched for
 //! long, on the same threads; a piece is done within a slice of the scheduler, so that the best tenth of the pieces
-//! tells what the machine can do even while it is busy. Rates are packed bytes per second.
+//! tells what the machine can do even while it is busy. Rates are packed bytes per second. Beside them stands the rate
+//! over a piece that stays in the caches: what the kernel does when memory is no limit. `-- --only TEXT` takes the weights
+//! and instruction sets whose names hold it, `-- --columns N` other rows.
 
 use anemone_exec::kernels::Epilogue;
 use anemone_exec::kernels::packed::{Code, Grid, PackedMatrix, PackedProduct};
@@ -12,9 +14,6 @@ use anemone_exec::pool::Pool;
 use anemone_tensor::Bytes;
 use std::hint::black_box;
 use std::time::Instant;
-
-/// Columns of every weight.
-const COLUMNS: usize = 4096;
 
 /// Adds up a piece of memory as it is.
 struct Read<'a>(&'a [u8]);
@@ -48,21 +47,28 @@ fn read(bytes: &[u8], pool: &Pool) {
 /// Bytes of a piece.
 const PIECE: usize = 8 << 20;
 
+/// Bytes of the piece that stays in the caches.
+const NEAR: usize = 512 << 10;
+
 struct Contender {
     name: &'static str,
     /// A matrix for every piece.
     pieces: Vec<PackedMatrix>,
+    /// A matrix that stays in the caches.
+    near: PackedMatrix,
     half: bool,
 }
 
-fn contenders(bytes: &Bytes) -> Vec<Contender> {
+fn contenders(bytes: &Bytes, columns: usize) -> Vec<Contender> {
     let make = |name, half, code: Code, finish: &dyn Fn(PackedMatrix) -> PackedMatrix| {
-        let rows = PIECE * 8 / (COLUMNS * code.bits() as usize);
-        let piece = |i: usize| {
-            let bytes = bytes.slice(i * PIECE..i * PIECE + rows * COLUMNS * code.bits() as usize / 8);
-            finish(PackedMatrix::new(rows, COLUMNS, code, bytes).expect("fits"))
+        let matrix = |start: usize, len: usize| {
+            let row_bits = columns * code.bits() as usize;
+            let rows = (len * 8 / row_bits / 16 * 16).max(16);
+            let bytes = bytes.slice(start..start + rows * row_bits / 8);
+            finish(PackedMatrix::new(rows, columns, code, bytes).expect("fits"))
         };
-        Contender { name, pieces: (0..bytes.len() / PIECE).map(piece).collect(), half }
+        let pieces = (0..bytes.len() / PIECE).map(|i| matrix(i * PIECE, PIECE)).collect();
+        Contender { name, pieces, near: matrix(0, NEAR), half }
     };
     let palette = |bits: u32, group: usize| {
         move |m: PackedMatrix| {
@@ -85,7 +91,7 @@ fn contenders(bytes: &Bytes) -> Vec<Contender> {
         make("int8 per channel, fp16", true, int(8), &scaled(1)),
         make("int8 per channel, fp32", false, int(8), &scaled(1)),
         make("int4 per channel, fp16", true, int(4), &scaled(1)),
-        make("int4 blocks of 32, fp16", true, int(4), &scaled(COLUMNS / 32)),
+        make("int4 blocks of 32, fp16", true, int(4), &scaled(columns / 32)),
         make("4-bit palette, fp16", true, index(4), &palette(4, usize::MAX)),
         make("4-bit palettes of 16 rows, fp16", true, index(4), &palette(4, 16)),
         make("4-bit palette, fp32", false, index(4), &palette(4, usize::MAX)),
@@ -96,7 +102,7 @@ fn contenders(bytes: &Bytes) -> Vec<Contender> {
     ]
 }
 
-fn option(name: &str, default: usize) -> usize {
+fn option<T: std::str::FromStr>(name: &str, default: T) -> T {
     let mut args = std::env::args().skip_while(|a| a != name).skip(1);
     args.next().and_then(|v| v.parse().ok()).unwrap_or(default)
 }
@@ -108,21 +114,42 @@ fn rate(bytes: usize, seconds: &mut [f64]) -> f64 {
 }
 
 fn main() {
-    let (megabytes, rounds) = (option("--megabytes", 256), option("--rounds", 6));
+    let (megabytes, rounds, columns): (usize, usize, usize) =
+        (option("--megabytes", 256), option("--rounds", 6), option("--columns", 4096));
+    let only: String = option("--only", String::new());
     // Finite numbers in every type, and every code.
     let noise = |i: usize| (i.wrapping_mul(0x9e37_79b9) >> 13) as u8 & 0xbf;
     let bytes: Bytes = (0..(megabytes << 20).max(PIECE)).map(noise).collect::<Vec<u8>>().into();
-    let contenders = contenders(&bytes);
-    println!("{megabytes} MB of weights, {COLUMNS} columns, {rounds} rounds, best tenth of the pieces\n");
-    println!("{:<34}{:>8}{:>10}{:>14}{:>12}", "weight", "threads", "GB/s", "plain read", "share");
-    for (isa, threads) in Isa::available().into_iter().flat_map(|i| [(i, 1), (i, 2)]) {
+    let mut contenders = contenders(&bytes, columns);
+    let isas: Vec<Isa> = Isa::available().into_iter().filter(|i| i.name().contains(&only)).collect();
+    let isas = if isas.is_empty() { Isa::available() } else { isas };
+    if contenders.iter().any(|c| c.name.contains(&only)) {
+        contenders.retain(|c| c.name.contains(&only));
+    }
+    println!("{megabytes} MB of weights, {columns} columns, {rounds} rounds, best tenth of the pieces\n");
+    println!(
+        "{:<34}{:>8}{:>10}{:>14}{:>10}{:>12}",
+        "weight", "threads", "GB/s", "plain read", "share", "in cache"
+    );
+    for (isa, threads) in isas.into_iter().flat_map(|i| [(i, 1), (i, 2)]) {
         let pool = Pool::with_isa(threads, isa);
         table(&contenders, &bytes, rounds, &pool);
     }
 }
 
+/// Seconds that a product takes.
+fn time(weight: &PackedMatrix, half: bool, x: &[f32], pool: &Pool) -> f64 {
+    let product = PackedProduct::new(weight, 1, half, pool);
+    let (mut out, mut scratch) = (vec![0.0; weight.rows()], vec![0.0; product.scratch()]);
+    let start = Instant::now();
+    product.run(x, Epilogue::default(), &mut out, &mut scratch, pool);
+    let seconds = start.elapsed().as_secs_f64();
+    black_box(out);
+    seconds
+}
+
 fn table(contenders: &[Contender], bytes: &[u8], rounds: usize, pool: &Pool) {
-    let x: Vec<f32> = (0..COLUMNS).map(|i| (i % 17) as f32 / 8.0 - 1.0).collect();
+    let x: Vec<f32> = (0..contenders[0].near.columns()).map(|i| (i % 17) as f32 / 8.0 - 1.0).collect();
     let pieces = bytes.len() / PIECE;
     let mut plain = Vec::new();
     let mut times = vec![Vec::new(); contenders.len()];
@@ -134,25 +161,22 @@ fn table(contenders: &[Contender], bytes: &[u8], rounds: usize, pool: &Pool) {
         for (c, (contender, times)) in contenders.iter().zip(&mut times).enumerate() {
             // Seven pieces on from contender to contender: none comes back before the caches have forgotten it.
             let weight = &contender.pieces[(i + 7 * (c + 1)) % pieces];
-            let product = PackedProduct::new(weight, 1, contender.half, pool);
-            let (mut out, mut scratch) = (vec![0.0; weight.rows()], vec![0.0; product.scratch()]);
-            let start = Instant::now();
-            product.run(&x, Epilogue::default(), &mut out, &mut scratch, pool);
-            times.push(start.elapsed().as_secs_f64());
-            black_box(out);
+            times.push(time(weight, contender.half, &x, pool));
         }
     }
     let plain = rate(PIECE, &mut plain);
     println!("{}", pool.isa().name());
     for (contender, times) in contenders.iter().zip(&mut times) {
-        let rate = rate(contender.pieces[0].byte_len(), times);
+        let Contender { name, pieces, near, half } = contender;
+        let mut cached: Vec<f64> = (0..200).map(|_| time(near, *half, &x, pool)).collect();
+        let rate_far = rate(pieces[0].byte_len(), times);
         println!(
-            "{:<34}{:>8}{:>10.1}{:>14.1}{:>10.0} %",
-            contender.name,
+            "{name:<34}{:>8}{:>10.1}{:>14.1}{:>8.0} %{:>12.1}",
             pool.threads(),
-            rate / 1e9,
+            rate_far / 1e9,
             plain / 1e9,
-            100.0 * rate / plain
+            100.0 * rate_far / plain,
+            rate(near.byte_len(), &mut cached) / 1e9
         );
     }
 }

@@ -219,17 +219,6 @@ impl PackedMatrix {
         &grid.row(j, self.rows)[block * grid.width..][..grid.width]
     }
 
-    /// The bytes of the table of an element in whole numbers, and its unit.
-    #[inline(always)]
-    fn fixed_table(&self, j: usize, column: usize) -> (&[u8], f32) {
-        let Some(fixed) = &self.fixed else { return (&[], 1.0) };
-        let at = self
-            .tables
-            .as_ref()
-            .map_or(0, |g| j / (self.rows / g.down) * g.across + column * g.across / self.columns);
-        fixed.table(at)
-    }
-
     /// Columns over which tables, scales and offsets stay the same.
     fn segment(&self) -> usize {
         let grids = [&self.tables, &self.scales, &self.offsets];

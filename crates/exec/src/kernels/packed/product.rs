@@ -44,6 +44,8 @@ pub struct PackedProduct<'w> {
     order: Order,
     /// Instructions for whole numbers, where results are rounded to f16.
     unit: Option<Unit>,
+    /// Activations are kept as f16, which they are: half as many bytes go through the nearest cache.
+    halves: bool,
 }
 
 impl<'w> PackedProduct<'w> {
@@ -52,7 +54,9 @@ impl<'w> PackedProduct<'w> {
     pub fn new(weight: &'w PackedMatrix, m: usize, half: bool, pool: &Pool) -> Self {
         let isa = pool.isa();
         let unit = if half && m == 1 { Unit::choose(weight, isa) } else { None };
-        Self { weight, m, isa, order: order(weight, isa.tile().lanes), unit }
+        let order = order(weight, isa.tile().lanes);
+        let halves = half && weight.code == Code::F16 && !order.unpack && isa.name() != "portable";
+        Self { weight, m, isa, order, unit, halves }
     }
 
     /// Elements of an ordered row of activations.
@@ -73,7 +77,7 @@ impl<'w> PackedProduct<'w> {
     pub fn scratch(&self) -> usize {
         let plain = self.padded() * (self.pitch() + self.segments());
         match self.unit {
-            Some(_) => plain.max(fixed::scratch(self.weight.columns)),
+            Some(unit) => plain.max(unit.scratch(self.weight.code, self.weight.columns)),
             None => plain,
         }
     }
@@ -124,7 +128,7 @@ impl<'w> PackedProduct<'w> {
         pool: &Pool,
     ) -> bool {
         let Some(unit) = self.unit else { return false };
-        let Some(numbers) = fixed::prepare(unit, self.weight.code, x, scratch) else { return false };
+        let Some(numbers) = unit.prepare(self.weight.code, x, self.isa, scratch) else { return false };
         let segment = self.weight.segment();
         let sums: Vec<f32> = match &self.weight.offsets {
             Some(_) => x.chunks(segment).map(sum).collect(),
@@ -145,20 +149,43 @@ impl<'w> PackedProduct<'w> {
     /// A row of activations in the order of the codes, and its sums over segments.
     fn prepare(&self, x: &[f32], to: &mut [f32], sums: &mut [f32]) {
         let Order { step, per_lane, segment, .. } = self.order;
-        to[x.len()..].fill(0.0);
-        if per_lane == 1 {
+        if self.halves {
+            self.isa.run(Halve { x, to });
+        } else if per_lane == 1 {
             to[..x.len()].copy_from_slice(x);
+            to[x.len()..].fill(0.0);
         } else {
             let lanes = step / per_lane;
+            to[x.len() / step * step..].fill(0.0);
             for (x, to) in x.chunks(step).zip(to.chunks_exact_mut(step)) {
-                to.fill(0.0);
-                for (i, &x) in x.iter().enumerate() {
-                    to[i % per_lane * lanes + i / per_lane] = x;
+                for (lane, x) in x.chunks(per_lane).enumerate() {
+                    x.iter().zip(to[lane..].iter_mut().step_by(lanes)).for_each(|(x, to)| *to = *x);
                 }
             }
         }
         if self.weight.offsets.is_some() {
             sums.iter_mut().zip(x.chunks(segment)).for_each(|(s, x)| *s = sum(x));
+        }
+    }
+}
+
+/// Brings numbers to f16, in the first half of where they would stand as f32; zeros follow.
+struct Halve<'a> {
+    x: &'a [f32],
+    to: &'a mut [f32],
+}
+
+impl Kernel for Halve<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Self { x, to } = self;
+        assert!(to.len() >= x.len().next_multiple_of(S::LANES), "whole vectors of activations");
+        to.fill(0.0);
+        for (i, x) in x.chunks(S::LANES).enumerate() {
+            // SAFETY: a vector of f16 is half as long as one of f32, and there are as many.
+            unsafe { s.store_f16(to.as_mut_ptr().cast::<u8>().add(i * S::LANES * 2), s.load_part(x)) };
         }
     }
 }
@@ -198,6 +225,7 @@ impl Kernel for Rows<'_> {
         }
         match self.product.weight.code {
             Code::F32 => self.dense(s, &Single),
+            Code::F16 if self.product.halves => self.dense(s, &Halves),
             Code::F16 => self.dense(s, &Half),
             Code::Int { bits: 8, signed: true } => self.dense(s, &Signed),
             Code::Int { bits: 8, .. } => self.dense(s, &Unsigned),
@@ -229,7 +257,10 @@ impl Rows<'_> {
     fn pass<S: Simd, const R: usize, const M: usize>(&self, s: S, dot: &impl Dot, first: usize) {
         let p = self.product;
         let (pitch, n) = (p.pitch(), p.weight.rows);
-        let x: [&[f32]; M] = std::array::from_fn(|m| &self.ordered[(first + m) * pitch..][..pitch]);
+        let mut x = [&self.ordered[..0]; M];
+        for (m, x) in x.iter_mut().enumerate() {
+            *x = &self.ordered[(first + m) * pitch..][..pitch];
+        }
         for group in 0..self.rows.len().div_ceil(R) {
             let rows = apart::<R>(&self.rows, group);
             let sums = dot.rows::<S, R, M>(s, p, rows, &x);
@@ -308,6 +339,11 @@ type Sums<S, const R: usize, const M: usize> = [[[<S as Unpack>::F; 2]; M]; R];
 
 /// How the bytes of rows are multiplied.
 trait Dot {
+    /// Bytes of an activation.
+    const X: usize = size_of::<f32>();
+    /// What is asked for ahead; nothing where the hardware sees the streams by itself.
+    const AHEAD: Option<usize> = Some(AHEAD);
+
     /// Sums over the columns of rows `j`, scales included, offsets not.
     #[inline(always)]
     fn rows<S: Simd, const R: usize, const M: usize>(
@@ -334,8 +370,11 @@ trait Dot {
                 // SAFETY: as many steps lie in the rows, what is read beyond them in the matrix; `x` has whole steps.
                 unsafe {
                     let p = starts.map(|p| p.add(i * step_bytes));
-                    p.into_iter().for_each(|p| s.prefetch(p.wrapping_add(AHEAD)));
-                    self.step(s, &tables, p, x.map(|x| x.as_ptr().add(first + i * step)), &mut sums);
+                    if let Some(ahead) = Self::AHEAD {
+                        p.into_iter().for_each(|p| s.prefetch(p.wrapping_add(ahead)));
+                    }
+                    let x = x.map(|x| x.as_ptr().cast::<u8>().add((first + i * step) * Self::X));
+                    self.step(s, &tables, p, x, &mut sums);
                 }
             }
             for i in whole..columns.div_ceil(step) {
@@ -348,7 +387,8 @@ trait Dot {
                 // SAFETY: no step is longer than 128 bytes; `x` has whole steps, zero beyond the columns.
                 unsafe {
                     let p = std::array::from_fn(|r| tails[r].as_ptr());
-                    self.step(s, &tables, p, x.map(|x| x.as_ptr().add(first + i * step)), &mut sums);
+                    let x = x.map(|x| x.as_ptr().cast::<u8>().add((first + i * step) * Self::X));
+                    self.step(s, &tables, p, x, &mut sums);
                 }
             }
             for ((total, sums), j) in total.iter_mut().zip(sums).zip(j) {
@@ -377,7 +417,7 @@ trait Dot {
         s: S,
         tables: &[Table<S>; R],
         p: [*const u8; R],
-        x: [*const f32; M],
+        x: [*const u8; M],
         sums: &mut Sums<S, R, M>,
     );
 }
@@ -391,26 +431,32 @@ struct Table<S: Simd> {
 
 /// Numbers or bytes that follow one another: two vectors of them are a step.
 macro_rules! plain {
-    ($($name:ident $load:ident $bytes:literal $doc:literal;)*) => {$(
+    ($($name:ident $load:ident $bytes:literal by $x:ident $x_bytes:literal $([$($set:item)*])? $doc:literal;)*) => {$(
         #[doc = $doc]
         struct $name;
         impl Dot for $name {
+            const X: usize = $x_bytes;
+            $($($set)*)?
+
             #[inline(always)]
             unsafe fn step<S: Simd, const R: usize, const M: usize>(
                 &self,
                 s: S,
                 _: &[Table<S>; R],
                 p: [*const u8; R],
-                x: [*const f32; M],
+                x: [*const u8; M],
                 sums: &mut Sums<S, R, M>,
             ) {
                 for t in 0..2 {
-                    // SAFETY: the contract.
-                    let x = x.map(|x| unsafe { s.load(x.add(t * S::LANES)) });
+                    let mut vectors = [s.splat(0.0); M];
+                    for (v, x) in vectors.iter_mut().zip(x) {
+                        // SAFETY: the contract.
+                        *v = unsafe { s.$x(x.add(t * S::LANES * $x_bytes).cast()) };
+                    }
                     for (p, sums) in p.into_iter().zip(sums.iter_mut()) {
                         // SAFETY: the contract.
                         let w = unsafe { s.$load(p.add(t * S::LANES * $bytes).cast()) };
-                        for (x, sums) in x.into_iter().zip(sums) {
+                        for (x, sums) in vectors.into_iter().zip(sums) {
                             sums[t] = s.fma(w, x, sums[t]);
                         }
                     }
@@ -421,10 +467,14 @@ macro_rules! plain {
 }
 
 plain! {
-    Single load 4 "Single precision numbers.";
-    Half load_f16 2 "Half precision numbers.";
-    Signed load_i8 1 "Signed bytes.";
-    Unsigned load_u8 1 "Unsigned bytes.";
+    Single load 4 by load 4 [const AHEAD: Option<usize> = None;]
+        "Single precision numbers.";
+    Half load_f16 2 by load 4 [const AHEAD: Option<usize> = None;]
+        "Half precision numbers.";
+    Halves load_f16 2 by load_f16 2 [const AHEAD: Option<usize> = None;]
+        "Half precision numbers beside activations of half precision.";
+    Signed load_i8 1 by load 4 "Signed bytes.";
+    Unsigned load_u8 1 by load 4 "Unsigned bytes.";
 }
 
 /// Codes of `BITS` bits, `per_lane` of them in lanes of three bytes or of four.
@@ -435,7 +485,7 @@ plain! {
 unsafe fn lane_step<S: Simd, const R: usize, const M: usize, const BITS: usize>(
     s: S,
     p: [*const u8; R],
-    x: [*const f32; M],
+    x: [*const u8; M],
     sums: &mut Sums<S, R, M>,
     number: impl Fn(usize, S::Codes) -> S::F,
 ) {
@@ -455,6 +505,7 @@ unsafe fn lane_step<S: Simd, const R: usize, const M: usize, const BITS: usize>(
             for (x, [a, b]) in x.into_iter().zip(&mut *sums) {
                 // SAFETY: the contract of a step.
                 unsafe {
+                    let x = x.cast::<f32>();
                     *a = s.fma(w, s.load(x.add(t * S::LANES)), *a);
                     *b = s.fma(v, s.load(x.add((t + 1) * S::LANES)), *b);
                 }
@@ -478,7 +529,7 @@ impl<const BITS: usize> Dot for Narrow<BITS> {
         s: S,
         tables: &[Table<S>; R],
         p: [*const u8; R],
-        x: [*const f32; M],
+        x: [*const u8; M],
         sums: &mut Sums<S, R, M>,
     ) {
         // SAFETY: the contract.
@@ -506,7 +557,7 @@ impl<const BITS: usize> Dot for Indexed<BITS> {
         s: S,
         tables: &[Table<S>; R],
         p: [*const u8; R],
-        x: [*const f32; M],
+        x: [*const u8; M],
         sums: &mut Sums<S, R, M>,
     ) {
         // SAFETY: the contract.
@@ -533,7 +584,7 @@ impl<const BITS: usize> Dot for Gathered<BITS> {
         s: S,
         tables: &[Table<S>; R],
         p: [*const u8; R],
-        x: [*const f32; M],
+        x: [*const u8; M],
         sums: &mut Sums<S, R, M>,
     ) {
         // SAFETY: the contract; the table has an entry for every code of as many bits.
@@ -567,7 +618,7 @@ impl Dot for Unpacked {
                     let table = self.table(s, p.weight, j, 0);
                     // SAFETY: `run` and `x` have whole steps of two vectors.
                     unsafe {
-                        let x = x.map(|x| x.as_ptr().add(first + at));
+                        let x = x.map(|x| x.as_ptr().add(first + at).cast());
                         self.step(s, &[table], [run.as_ptr().add(at).cast()], x, &mut sums);
                     }
                 }
@@ -583,7 +634,7 @@ impl Dot for Unpacked {
         s: S,
         tables: &[Table<S>; R],
         p: [*const u8; R],
-        x: [*const f32; M],
+        x: [*const u8; M],
         sums: &mut Sums<S, R, M>,
     ) {
         // SAFETY: the contract.

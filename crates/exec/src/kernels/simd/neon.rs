@@ -117,6 +117,20 @@ impl Unpack for Neon {
         result
     }
     #[inline(always)]
+    unsafe fn store_f16(self, p: *mut u8, v: float32x4_t) {
+        unsafe {
+            let raw: uint8x8_t;
+            // A conversion of the base instruction set; its intrinsic is not stable yet.
+            asm!(
+                "fcvtn {r:v}.4h, {a:v}.4s",
+                a = in(vreg) v,
+                r = lateout(vreg) raw,
+                options(pure, nomem, nostack, preserves_flags)
+            );
+            vst1_u8(p, raw);
+        }
+    }
+    #[inline(always)]
     unsafe fn load_i8(self, p: *const u8) -> float32x4_t {
         unsafe {
             let raw = vcreate_s8(u64::from(p.cast::<u32>().read_unaligned()));

@@ -18,6 +18,11 @@ pub trait Unpack: Copy + Send + Sync + 'static {
     /// # Safety
     /// `p` is readable for 2 bytes per lane; any alignment.
     unsafe fn load_f16(self, p: *const u8) -> Self::F;
+    /// One f16 per lane, rounded, ties to even.
+    ///
+    /// # Safety
+    /// `p` is writable for 2 bytes per lane; any alignment.
+    unsafe fn store_f16(self, p: *mut u8, v: Self::F);
     /// One signed byte per lane.
     ///
     /// # Safety
@@ -66,6 +71,12 @@ impl Unpack for Portable {
         // SAFETY: readable by the contract; unaligned read.
         let raw = unsafe { p.cast::<[u16; PORTABLE]>().read_unaligned() };
         raw.map(|b| half::f16::from_bits(u16::from_le(b)).to_f32())
+    }
+    #[inline(always)]
+    unsafe fn store_f16(self, p: *mut u8, v: Self::F) {
+        let raw = v.map(|v| half::f16::from_f32(v).to_bits().to_le());
+        // SAFETY: writable by the contract; unaligned write.
+        unsafe { p.cast::<[u16; PORTABLE]>().write_unaligned(raw) }
     }
     #[inline(always)]
     unsafe fn load_i8(self, p: *const u8) -> Self::F {
@@ -127,6 +138,9 @@ mod tests {
             // SAFETY: 4 bytes per lane are there.
             let (half, signed, unsigned, four, three) =
                 unsafe { (s.load_f16(p), s.load_i8(p), s.load_u8(p), s.load_4_bytes(p), s.load_3_bytes(p)) };
+            let mut back = vec![0u8; 2 * n];
+            // SAFETY: 2 bytes per lane.
+            unsafe { s.store_f16(back.as_mut_ptr(), half) };
             let entries: [f32; 16] = std::array::from_fn(|i| i as f32);
             let wide: Vec<f32> = (0..256).map(|i| i as f32).collect();
             let table = s.table(&entries);
@@ -139,6 +153,8 @@ mod tests {
                 let want = half::f16::from_bits(raw).to_f32();
                 let got = s.lanes(half)[i];
                 assert!(got == want || (got.is_nan() && want.is_nan()), "{got} {want}");
+                let got = half::f16::from_le_bytes([back[2 * i], back[2 * i + 1]]).to_f32();
+                assert!(got == want || (got.is_nan() && want.is_nan()), "{got} stored, {want}");
                 assert_eq!(s.lanes(signed)[i], f32::from(bytes[i] as i8));
                 assert_eq!(s.lanes(unsigned)[i], f32::from(bytes[i]));
                 for shift in [0, 3, 4, 7, 12] {

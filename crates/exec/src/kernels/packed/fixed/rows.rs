@@ -1,0 +1,246 @@
+//! The walk over rows, whatever the instructions: streams, bands of columns, segments, ends of rows.
+
+use super::{Activations, BLOCK};
+use crate::kernels::packed::product::{AHEAD, STREAMS, apart};
+use crate::kernels::packed::{Grid, PackedMatrix};
+use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+use std::ops::Range;
+
+/// Columns whose activations stay in the nearest cache while some groups of rows are multiplied: 8 KB.
+const BAND: usize = 4096;
+/// Groups of rows that are multiplied by a band before the next band is.
+const GROUPS: usize = 8;
+
+/// Columns of a band: at most `most`, whole segments or pieces of the one there is, of about even length.
+fn band(most: usize, segment: usize, columns: usize) -> usize {
+    if segment < columns {
+        return segment.max(most / segment * segment);
+    }
+    // Steps and spans of all codes divide 512.
+    columns.div_ceil(columns.div_ceil(most)).next_multiple_of(512)
+}
+
+/// How the codes of a row of a weight are multiplied.
+pub(super) trait Dot<'w>: Copy {
+    /// Blocks of a step.
+    const BLOCKS: usize;
+    /// Bytes of a step.
+    const BYTES: usize;
+    /// A vector of f32.
+    type Sums: Copy;
+
+    /// The kernel of a row with this table, and these scales of blocks of `segment` columns where those are short.
+    fn of_row(table: &'w [u8], scales: &'w [f32], segment: usize) -> Self;
+
+    /// Nothing yet.
+    fn zero() -> Self::Sums;
+
+    /// Adds a step of every row, units of the activations included; `at` is its first block, and memory `ahead` bytes on is
+    /// asked for between the rows.
+    ///
+    /// # Safety
+    /// A step of bytes at every `p`, and one of activations from block `at` on, are readable.
+    unsafe fn step(
+        rows: &[Self; STREAMS],
+        p: [*const u8; STREAMS],
+        x: &Activations<'_>,
+        at: usize,
+        ahead: usize,
+        sums: &mut [Self::Sums; STREAMS],
+    );
+
+    /// Sums of all lanes.
+    fn total(sums: [Self::Sums; STREAMS]) -> [f32; STREAMS];
+}
+
+/// Asks for a line of memory.
+#[inline(always)]
+pub(super) fn prefetch(p: *const u8) {
+    // SAFETY: a hint, whatever the address.
+    unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) };
+}
+
+/// Adds `steps` steps from block `at` on. Where a run of steps ends, what is asked for ahead lies `skip` bytes on.
+///
+/// # Safety
+/// As [`Dot::step`], for as many steps.
+#[inline(always)]
+unsafe fn run<'w, D: Dot<'w>>(
+    rows: &[D; STREAMS],
+    p: [*const u8; STREAMS],
+    x: &Activations<'_>,
+    at: usize,
+    steps: usize,
+    skip: usize,
+    sums: &mut [D::Sums; STREAMS],
+) {
+    let end = steps * D::BYTES;
+    for i in 0..steps {
+        let here = i * D::BYTES;
+        let ahead = AHEAD + if here + AHEAD >= end { skip } else { 0 };
+        let mut at_hand = p;
+        for p in &mut at_hand {
+            *p = p.wrapping_add(here);
+        }
+        // SAFETY: the contract.
+        unsafe { D::step(rows, at_hand, x, at + i * D::BLOCKS, ahead, sums) };
+    }
+}
+
+/// The sums of rows of a weight, scales included, offsets not.
+#[inline(always)]
+pub(super) fn each_row<'w, D: Dot<'w>>(
+    w: &'w PackedMatrix,
+    x: &Activations<'_>,
+    rows: Range<usize>,
+    out: &mut [f32],
+) {
+    let walk = Walk::over(w);
+    let groups = rows.len().div_ceil(STREAMS);
+    for some in (0..groups).step_by(GROUPS) {
+        for first in (0..w.columns).step_by(walk.band) {
+            let columns = first..w.columns.min(first + walk.band);
+            for group in some..groups.min(some + GROUPS) {
+                let j = apart::<STREAMS>(&rows, group);
+                let sums = walk.part::<D>(x, j, columns.clone());
+                for r in 0..STREAMS {
+                    // The last group may name the last row more than once.
+                    if r == 0 || j[r] != j[r - 1] {
+                        let out = &mut out[j[r] - rows.start];
+                        *out = if first == 0 { sums[r] } else { *out + sums[r] };
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The blocks of a grid.
+#[derive(Clone, Copy)]
+struct Blocks {
+    /// Rows of a block.
+    rows: usize,
+    /// Columns of a block.
+    columns: usize,
+    /// Blocks from left to right.
+    across: usize,
+}
+
+impl Blocks {
+    /// The blocks of `grid`, or the one block that all is.
+    fn of(grid: Option<&Grid>, w: &PackedMatrix) -> Self {
+        let (down, across) = grid.map_or((1, 1), |g| (g.down, g.across));
+        Self { rows: w.rows / down, columns: w.columns / across, across }
+    }
+
+    /// The block of an element.
+    #[inline(always)]
+    fn at(self, j: usize, column: usize) -> usize {
+        // Divisions are slow enough to show in rows of few bytes.
+        let row = if self.rows == 1 { j } else { j / self.rows };
+        row * self.across + if self.across == 1 { 0 } else { column / self.columns }
+    }
+}
+
+/// What does not change from row to row.
+struct Walk<'w> {
+    w: &'w PackedMatrix,
+    tables: Blocks,
+    scales: Blocks,
+    /// Columns over which tables and scales stay the same.
+    segment: usize,
+    /// Scales change within a block of activations: kernels apply them.
+    short: bool,
+    /// Columns whose activations stay near.
+    band: usize,
+}
+
+impl<'w> Walk<'w> {
+    #[inline(always)]
+    fn over(w: &'w PackedMatrix) -> Self {
+        let segment = w.segment();
+        let short = segment < w.columns && !segment.is_multiple_of(BLOCK);
+        let band = band(BAND, if short { w.columns } else { segment }, w.columns);
+        let (tables, scales) = (Blocks::of(w.tables.as_ref(), w), Blocks::of(w.scales.as_ref(), w));
+        Self { w, tables, scales, segment, short, band }
+    }
+
+    /// Sums of rows `j` over some columns, segment by segment.
+    #[inline(always)]
+    fn part<D: Dot<'w>>(
+        &self,
+        x: &Activations<'_>,
+        j: [usize; STREAMS],
+        columns: Range<usize>,
+    ) -> [f32; STREAMS] {
+        let (w, bits) = (self.w, self.w.code.bits() as usize);
+        let segment = if self.short { w.columns } else { self.segment };
+        let mut totals = [0f32; STREAMS];
+        for first in columns.clone().step_by(segment) {
+            let len = segment.min(columns.end - first);
+            let (kind, unit) = self.row::<D>(j[0], first);
+            let (mut kinds, mut units, mut bytes) = ([kind; STREAMS], [unit; STREAMS], [&[][..]; STREAMS]);
+            for r in 0..STREAMS {
+                (kinds[r], units[r]) = self.row(j[r], first);
+                bytes[r] = &w.row(j[r])[first * bits / 8..][..(len * bits).div_ceil(8)];
+            }
+            let last = first + len == columns.end && columns.len() < w.columns;
+            let skip = if last { w.pitch - columns.len() * bits / 8 } else { 0 };
+            let sums = segment_sums(&kinds, bytes, x, first / BLOCK, skip);
+            for r in 0..STREAMS {
+                totals[r] += sums[r] * units[r];
+            }
+        }
+        totals
+    }
+
+    /// The kernel of row `j` from column `first` on, and the factor of what it adds up.
+    #[inline(always)]
+    fn row<D: Dot<'w>>(&self, j: usize, first: usize) -> (D, f32) {
+        let w = self.w;
+        let (table, unit) = match &w.fixed {
+            Some(fixed) => fixed.table(self.tables.at(j, first)),
+            None => (&[][..], 1.0),
+        };
+        match &w.scales {
+            Some(g) if self.short => {
+                let scales = &g.values[self.scales.at(j, 0)..][..g.across];
+                (D::of_row(table, scales, self.segment), unit)
+            }
+            Some(g) => (D::of_row(table, &[], BLOCK), unit * g.values[self.scales.at(j, first)]),
+            None => (D::of_row(table, &[], BLOCK), unit),
+        }
+    }
+}
+
+/// The longest step in bytes.
+const LONGEST: usize = 128;
+
+/// Sums over a segment whose activations begin with block `at`.
+#[inline(always)]
+fn segment_sums<'w, D: Dot<'w>>(
+    rows: &[D; STREAMS],
+    bytes: [&[u8]; STREAMS],
+    x: &Activations<'_>,
+    at: usize,
+    skip: usize,
+) -> [f32; STREAMS] {
+    const { assert!(D::BYTES <= LONGEST) };
+    let steps = bytes[0].len() / D::BYTES;
+    let rest = bytes[0].len() - steps * D::BYTES;
+    let blocks = (steps + usize::from(rest > 0)) * D::BLOCKS;
+    assert!((at + blocks) * BLOCK <= x.numbers.len() && bytes.iter().all(|b| b.len() == bytes[0].len()));
+    let mut sums = [D::zero(); STREAMS];
+    // SAFETY: as many bytes and activations are there.
+    unsafe { run(rows, bytes.map(<[u8]>::as_ptr), x, at, steps, skip, &mut sums) };
+    if rest > 0 {
+        let mut tails = [[0u8; LONGEST]; STREAMS];
+        for (tail, bytes) in tails.iter_mut().zip(bytes) {
+            tail[..rest].copy_from_slice(&bytes[steps * D::BYTES..]);
+        }
+        let p = tails.each_ref().map(|tail| tail.as_ptr());
+        // SAFETY: a step of bytes each, and activations that are zero beyond the columns.
+        unsafe { D::step(rows, p, x, at + steps * D::BLOCKS, 0, &mut sums) };
+    }
+    D::total(sums)
+}
