@@ -471,6 +471,26 @@ def nested():
     case("nested-deep", assembled(*deep), [({"features": x}, {})], refused=["16 deep"])
 
 
+def overflowing():
+    """The second stage squares what the first one makes: 200 times 2 fits fp16, the square of 400 does not."""
+
+    @program([mb.TensorSpec(shape=(1, 4), dtype=types.fp16)])
+    def double(x):
+        return mb.mul(x=x, y=np.float16(2), name="twice")
+
+    @program([mb.TensorSpec(shape=(1, 4), dtype=types.fp16)])
+    def square(twice):
+        return mb.mul(x=twice, y=twice, name="square")
+
+    half = ct.precision.FLOAT16
+    model = ct.utils.make_pipeline(convert(double, precision=half), convert(square, precision=half))
+    x = np.array([[1, 2, 100, 200]], np.float16)
+    with np.errstate(over="ignore"):
+        made = (x * np.float16(2)) ** 2
+    assert np.isinf(made).tolist() == [[False, False, False, True]]
+    case("pipeline-overflow", model, [({"x": x}, {"square": made})], overflow={"name": "1/square", "elements": 1})
+
+
 def twofold(x, first, h):
     """A pipeline whose second stage has two functions."""
     with tempfile.TemporaryDirectory() as folder:
@@ -625,3 +645,4 @@ if __name__ == "__main__":
     loops()
     nested()
     detectors()
+    overflowing()

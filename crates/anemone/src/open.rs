@@ -122,7 +122,11 @@ pub(crate) fn verified<'a>(program: &'a Program, name: Option<&str>) -> Result<V
     verified.function(name).ok_or_else(|| Error::new("has no function").of_kind(ErrorKind::UnknownFunction))
 }
 
-fn function<'a>(program: &'a Program, name: Option<&str>) -> Result<&'a anemone_mil::Function, Error> {
+/// As [`Opened::function`].
+pub(crate) fn function<'a>(
+    program: &'a Program,
+    name: Option<&str>,
+) -> Result<&'a anemone_mil::Function, Error> {
     let found = match name {
         Some(name) => program.function(name),
         None => program.default_function(),

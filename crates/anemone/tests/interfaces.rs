@@ -2,7 +2,8 @@
 //!
 //! `corpus/interfaces/make.py` made them with coremltools, and worked the outputs out in NumPy.
 
-use anemone::{DictKey, ErrorKind, Feature, Features, Model, Tensor};
+use anemone::data::Inputs;
+use anemone::{DictKey, ErrorKind, Fault, Feature, Features, Model, Precision, Tensor, find_overflow};
 use anemone_formats::safetensors::SafeTensors;
 use anemone_testkit::corpus;
 use serde_json::Value;
@@ -40,7 +41,7 @@ fn near(actual: &Tensor, expected: &Tensor, tolerance: &Value) -> bool {
     let [atol, rtol] = ["atol", "rtol"].map(|k| tolerance[k].as_f64().unwrap());
     let pairs = actual.to_f64s().into_iter().zip(expected.to_f64s());
     actual.shape() == expected.shape()
-        && pairs.into_iter().all(|(a, e)| (a - e).abs() <= atol + rtol * e.abs())
+        && pairs.into_iter().all(|(a, e)| a == e || (a - e).abs() <= atol + rtol * e.abs())
 }
 
 /// Runs all steps of a case on one model and compares all there is to compare.
@@ -147,6 +148,22 @@ fn a_classifier_two_pipelines_deep_gives_label_and_probabilities() {
 #[test]
 fn a_stage_of_several_functions_runs_its_default_one() {
     holds("nested-functions");
+}
+
+#[test]
+fn overflow_in_a_stage_is_found_and_named_with_the_stage() {
+    let path = folder("pipeline-overflow").join("model.mlpackage");
+    let files = vec![folder("pipeline-overflow").join("inputs.safetensors")];
+    let inputs = Inputs { files, ..Inputs::default() };
+    let found = find_overflow(&path, None, Precision::Declared, &inputs, 0.01).unwrap();
+    let [finding] = found.findings.as_slice() else { panic!("{found:?}") };
+    assert_eq!((finding.name.as_str(), finding.fault), ("1/square", Fault::Infinite));
+    assert_eq!(
+        finding.declared.not_finite,
+        meta("pipeline-overflow")["overflow"]["elements"].as_u64().unwrap() as usize
+    );
+    assert_eq!(finding.wide.max, 160_000.0, "the square of 400");
+    holds("pipeline-overflow");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::Emulate;
 use crate::data::Inputs;
-use crate::overflow::{Overflow, search};
+use crate::overflow::{Overflow, search, subjects};
 use crate::{Error, open};
 use anemone_exec::{EmulatedOp, How, Precision, SumRange};
 use anemone_mil::Function;
@@ -12,7 +12,8 @@ use std::path::Path;
 /// A layer of sums on the Neural Engine.
 #[derive(Clone, Debug)]
 pub struct SumLayer {
-    /// Name of its result; of the steps of an op, that of the step.
+    /// Name of its result; of the steps of an op, that of the step. In a pipeline the stage stands before it, or the number
+    /// of that.
     pub name: String,
     /// Kind of the op.
     pub kind: String,
@@ -62,10 +63,30 @@ pub fn verify_emulated(
     inputs: &Inputs,
     loss: f64,
 ) -> Result<Emulated, Error> {
-    let opened = open(path)?;
-    let found = search(&opened, function, Precision::Declared, inputs, loss, Some(emulate));
-    let (overflow, ops) = found.map_err(|e| e.at(path))?;
-    Ok(report(opened.function(function)?, overflow, &ops))
+    let overflow = Overflow { findings: Vec::new(), ops: 0, loss };
+    let mut all = Emulated { overflow, layers: Vec::new(), how: BTreeMap::new(), unknown: Vec::new() };
+    for subject in subjects(path, function, inputs).map_err(|e| e.at(path))? {
+        let found = search(&subject, Precision::Declared, loss, Some(emulate));
+        let (overflow, ops) = found.map_err(|e| e.at(path))?;
+        let function = open::function(&subject.program, subject.function.as_deref())?;
+        all.add(&subject.prefix, report(function, overflow, &ops));
+    }
+    Ok(all)
+}
+
+impl Emulated {
+    /// Adds what was found in a program of a pipeline.
+    fn add(&mut self, prefix: &str, more: Emulated) {
+        self.overflow.add(prefix, more.overflow);
+        let named = |l: SumLayer| SumLayer { name: format!("{prefix}{}", l.name), ..l };
+        self.layers.extend(more.layers.into_iter().map(named));
+        more.how.into_iter().for_each(|(how, n)| *self.how.entry(how).or_insert(0) += n);
+        for kind in more.unknown {
+            if !self.unknown.contains(&kind) {
+                self.unknown.push(kind);
+            }
+        }
+    }
 }
 
 fn report(function: &Function, overflow: Overflow, ops: &[EmulatedOp]) -> Emulated {

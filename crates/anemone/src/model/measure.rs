@@ -1,6 +1,6 @@
 //! Predictions that are measured step by step.
 
-use super::step::Runner;
+use super::step::{OnStates, Runner};
 use super::{LoadOptions, Model};
 use crate::Error;
 use crate::open::open_loadable;
@@ -51,6 +51,27 @@ impl Runner for Numbered<'_> {
     }
 }
 
+/// Notes what programs take.
+struct Recording<'a> {
+    states: OnStates<'a>,
+    taken: Vec<Features>,
+}
+
+impl Runner for Recording<'_> {
+    fn program(&mut self, session: &mut Session, inputs: &Features) -> Result<Features, Error> {
+        self.taken.push(inputs.clone());
+        self.states.program(session, inputs)
+    }
+
+    fn other(
+        &mut self,
+        work: &mut dyn FnMut() -> Result<Features, Error>,
+        _: &dyn Fn() -> StepInfo,
+    ) -> Result<Features, Error> {
+        work()
+    }
+}
+
 impl Model {
     /// As [`LoadOptions::load`], and says how long opening and how long loading took.
     pub(crate) fn load_timed(
@@ -67,6 +88,17 @@ impl Model {
     /// The engines of its programs.
     pub(crate) fn sessions(&mut self) -> impl Iterator<Item = &mut Session> {
         self.step.programs_mut().into_iter().map(|stage| &mut stage.session)
+    }
+
+    /// What every program takes in one prediction, in order; states begin as zeros.
+    ///
+    /// # Errors
+    /// As [`Model::predict_with_state`].
+    pub(crate) fn taken_by_programs(&mut self, inputs: &Features) -> Result<Vec<Features>, Error> {
+        let mut state = self.new_state()?;
+        let mut recording = Recording { states: OnStates(state.stages.iter_mut()), taken: Vec::new() };
+        self.step.predict(inputs, &mut recording)?;
+        Ok(recording.taken)
     }
 
     /// One prediction that tells a profiler of every step. States are those of the engine, which last as long as the

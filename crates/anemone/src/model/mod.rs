@@ -65,7 +65,7 @@ impl Model {
         LoadOptions::default()
     }
 
-    fn of(source: Loadable, options: LoadOptions) -> Result<Model, Error> {
+    pub(crate) fn of(source: Loadable, options: LoadOptions) -> Result<Model, Error> {
         Model::shared(Arc::new(source), options)
     }
 

@@ -6,15 +6,18 @@
 
 mod advice;
 mod range;
+mod subjects;
 mod twins;
 
 pub use advice::Advice;
 pub use range::Range;
 
-use crate::data::{self, Inputs};
+pub(crate) use subjects::{Subject, subjects};
+
+use crate::data::Inputs;
 use crate::emulate::Emulate;
 use crate::run::engine_options;
-use crate::{Error, Opened, features, open};
+use crate::{Error, open};
 use anemone_exec::{EmulatedOp, Emulation, Precision, Session};
 use anemone_mil::ops::Effect;
 use anemone_mil::{Function, Level, OpId, Program, ValueId, verify};
@@ -43,7 +46,7 @@ pub enum Fault {
 pub struct Finding {
     /// Kind of the op.
     pub kind: String,
-    /// Name of its result.
+    /// Name of its result; in a pipeline the stage stands before it, or the number of that: `body/conv_1`.
     pub name: String,
     /// Node of the source model, where the package records it.
     pub source: Option<String>,
@@ -75,8 +78,17 @@ pub struct Overflow {
     pub loss: f64,
 }
 
+impl Overflow {
+    /// Adds what was found in a program of a pipeline.
+    pub(crate) fn add(&mut self, prefix: &str, more: Overflow) {
+        let named = |f: Finding| Finding { name: format!("{prefix}{}", f.name), ..f };
+        self.findings.extend(more.findings.into_iter().map(named));
+        self.ops += more.ops;
+    }
+}
+
 /// Runs a program in a precision (as declared, or strictly in `fp16`) beside `fp32`, on inputs from files or a seed;
-/// states begin as zeros.
+/// states begin as zeros. Of a pipeline, every program is run on what it takes when all run in `fp32`.
 ///
 /// An op is at fault when it makes infinities or no numbers of finite operands, or loses more than the share `loss` of
 /// its accuracy by itself: largest error over largest magnitude of its result.
@@ -90,31 +102,32 @@ pub fn find_overflow(
     inputs: &Inputs,
     loss: f64,
 ) -> Result<Overflow, Error> {
-    let opened = open(path)?;
-    let found = search(&opened, function, precision, inputs, loss, None);
-    found.map(|(overflow, _)| overflow).map_err(|e| e.at(path))
+    let mut all = Overflow { findings: Vec::new(), ops: 0, loss };
+    for subject in subjects(path, function, inputs).map_err(|e| e.at(path))? {
+        let (found, _) = search(&subject, precision, loss, None).map_err(|e| e.at(path))?;
+        all.add(&subject.prefix, found);
+    }
+    Ok(all)
 }
 
-/// As [`find_overflow`] on a program that is open; with `emulate`, declared means as a Neural Engine computes it.
+/// As [`find_overflow`] on one program; with `emulate`, declared means as a Neural Engine computes it.
 pub(crate) fn search(
-    opened: &Opened,
-    name: Option<&str>,
+    subject: &Subject<'_>,
     precision: Precision,
-    inputs: &Inputs,
     loss: f64,
     emulate: Option<&Emulate>,
 ) -> Result<(Overflow, Vec<EmulatedOp>), Error> {
-    let mut declared = opened.verified(name)?.function().clone();
+    let verified = || open::verified(&subject.program, subject.function.as_deref());
+    let mut declared = verified()?.function().clone();
     precision.apply(&mut declared);
-    let program = with_function(&opened.program, &declared);
+    let program = with_function(&subject.program, &declared);
     let mut emulation = match emulate {
-        Some(emulate) => Some(emulate.emulation(opened.verified(name)?, true)),
+        Some(emulate) => Some(emulate.emulation(verified()?, true)),
         None => None,
     };
     let mut session = load(&program, &declared.name, emulation.as_ref())?;
     let interface = program.interface.function(&declared.name).cloned().unwrap_or_default();
-    let given = data::gather(inputs, &interface, session.inputs())?;
-    let given = features::take(&interface, session.inputs(), &given)?;
+    let given = subject.inputs(&interface, session.inputs())?;
     let mut search = Search::new(&declared, loss, &given);
     observe(&mut session, &given, &mut |n, t| search.see_declared(n, t))?;
     let emulated = session.emulated();
@@ -126,7 +139,7 @@ pub(crate) fn search(
         (emulation.ops, emulation.measure) = (twins.collect(), false);
     }
     search.pair(&function, of);
-    let program = with_function(&opened.program, &function);
+    let program = with_function(&subject.program, &function);
     let mut session = load(&program, &declared.name, emulation.as_ref())?;
     observe(&mut session, &given, &mut |n, t| search.see_wide(n, t))?;
     Ok((search.finish(), emulated))
