@@ -275,8 +275,8 @@ BOXES = {
 }
 
 
-def crop_case(coordinates, normalized, scale, opset):
-    count = 2 if opset == "iOS17" else 1
+def crop_case(coordinates, normalized, scale, opset, count=None):
+    count = count or (2 if opset == "iOS17" else 1)
     x = floats(count, 3, 8, 9)
     corners = np.array([[1.0, 2.0, 4.0, 6.0], [0.5, 1.25, 5.0, 7.5], [3.0, 0.0, 6.5, 3.5]])
     which = np.array([0, 1, 1], np.int32) % count
@@ -614,7 +614,32 @@ def rare_cases():
     yield "int32_division_iOS26", "iOS26", {"x": numbers, "by": by}, whole, expected
 
 
+def image_batches():
+    """Boxes before iOS17 on several images.
+
+    The op reference makes [N, 1, C, height, width] of boxes that name their image, but coremltools' type inference says
+    [N, B, C, height, width] for both forms of a box, and every op after it builds on that: each crop, repeated.
+    """
+    for mode, opset in (("CORNERS_HEIGHT_FIRST", "iOS15"), ("CENTER_SIZE_WIDTH_FIRST", "iOS16")):
+        inputs, program, expected = crop_case(mode, False, 1, opset, count=2)
+        expected = {"y": np.repeat(expected["y"], 2, axis=1)}
+        yield f"crop_resize_{opset.lower()}_indexed_batch", opset, inputs, program, expected
+    x = floats(2, 3, 6, 5)
+    rows, columns = (np.linspace(1, 4, 3), np.linspace(0, 5, 3)), (np.linspace(2, 4, 2), np.linspace(0, 3, 2))
+    boxes = np.array([[1, 2, 4, 4], [0, 0, 5, 3]], np.float32).reshape(2, 1, 4, 1, 1)
+
+    def every(x, boxes):
+        y = mb.crop_resize(x=x, roi=boxes, target_height=3, target_width=2, sampling_mode="STRICT_ALIGN_CORNERS")
+        return {"y": y}
+
+    y = np.stack([sample(x, *box) for box in zip(rows, columns)])
+    yield "crop_resize_ios15_every_image", "iOS15", {"x": x, "boxes": boxes}, every, {"y": y}
+
+
 def all_cases():
-    groups = (recurrent, window_ops, resizing, scatter_cases, gather_cases, sorting_cases, nms_cases, joint_cases, rare_cases)
+    groups = (
+        recurrent, window_ops, resizing, scatter_cases, gather_cases, sorting_cases, nms_cases, joint_cases, rare_cases,
+        image_batches,
+    )
     for group in groups:
         yield from group()

@@ -428,7 +428,8 @@ fn infer_crop_resize(site: &Site<'_>) -> Result<Vec<Type>, Fault> {
     Ok(vec![TensorType { dtype: x.dtype, dims }.into()])
 }
 
-/// Dims before height and width for boxes given as `[n, 1, 4 or 5, 1, 1]`.
+/// Dims before height and width for boxes given as `[n, 1, 4 or 5, 1, 1]`: those that coremltools declares, also where
+/// a box names its image.
 fn roi_dims(site: &Site<'_>, x: &TensorType) -> Result<Vec<Dim>, Fault> {
     let (roi, unit) = (site.tensor("roi")?, Dim::Known(1));
     let numbers = |d: &Dim| d.known().is_none_or(|d| d == 4 || d == 5);

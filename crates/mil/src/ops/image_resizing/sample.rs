@@ -297,6 +297,10 @@ fn cuts(site: &EvalSite<'_>) -> Result<Vec<Cut>, Fault> {
 }
 
 /// Evaluates `crop_resize`; a point outside of the image is `pad_value`, 0 where there is none.
+///
+/// A `roi` that names its image makes one crop, `[n, 1, channels, height, width]` by the op's page, yet coremltools
+/// declares `[n, batch, ...]` whatever the roi is, and types of all that follows are made from that: the crop stands
+/// for every image of the batch.
 pub(super) fn crop_resize(site: &EvalSite<'_>) -> Result<Vec<Literal>, Fault> {
     let x = site.tensor("x")?;
     let images = Images::of(&x)?;
@@ -310,8 +314,7 @@ pub(super) fn crop_resize(site: &EvalSite<'_>) -> Result<Vec<Literal>, Fault> {
         let steps = mode.points((end - start) * unit, count).into_iter();
         steps.map(|p| start * unit + p).collect::<Vec<_>>()
     };
-    let cuts = cuts(site)?;
-    let per_cut = if cuts.iter().all(|c| c.image.is_none()) { batch } else { 1 };
+    let (cuts, per_cut) = (cuts(site)?, if site.site.has("roi") { batch } else { 1 });
     let shape = match site.site.has("roi") {
         true => vec![cuts.len(), per_cut, channels, rows, columns],
         false => vec![cuts.len(), channels, rows, columns],
@@ -323,17 +326,16 @@ pub(super) fn crop_resize(site: &EvalSite<'_>) -> Result<Vec<Literal>, Fault> {
     for cut in &cuts {
         let [vertical, horizontal] = order.spans(cut.numbers);
         let (ys, xs) = (points(vertical, height, rows), points(horizontal, width, columns));
-        let chosen = match cut.image {
-            None => 0..batch,
+        let chosen: Vec<usize> = match cut.image {
+            None => (0..batch).collect(),
             Some(i) => {
                 let valid = usize_of(i).filter(|&i| i < batch);
-                let i = valid.ok_or_else(|| {
-                    Fault::arg("box_indices", i, format!("below {batch}, the number of images"))
-                })?;
-                i..i + 1
+                let param = if site.site.has("roi") { "roi" } else { "box_indices" };
+                let allowed = || format!("an image below {batch}, the number of images");
+                vec![valid.ok_or_else(|| Fault::arg(param, i, allowed()))?; per_cut]
             }
         };
-        for plane in chosen.flat_map(|b| (0..channels).map(move |c| (b, c))) {
+        for plane in chosen.into_iter().flat_map(|b| (0..channels).map(move |c| (b, c))) {
             let plane = images.plane(plane.0, plane.1, Outside::Constant(pad), false);
             let inside = |v: f64, extent: usize| v >= 0.0 && v <= f64_of_usize(extent.saturating_sub(1));
             let value = |y: f64, x: f64| {

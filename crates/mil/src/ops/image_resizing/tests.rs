@@ -30,6 +30,20 @@ fn boxes_are_cut_and_points_outside_are_padding() {
     assert_close(&out[0], &[6.0, 7.0, 22.0 / 3.0, 25.0 / 3.0, 26.0 / 3.0, 29.0 / 3.0, 10.0, 11.0]);
 }
 
+/// The page says `[n, 1, ...]` where boxes name their image, but coremltools declares `[n, batch, ...]`.
+#[test]
+fn a_box_that_names_its_image_stands_for_every_image_of_the_batch() {
+    let x = f32s(&[2, 1, 1, 2], &[1.0, 2.0, 30.0, 40.0]);
+    let given = |image: f32| f32s(&[1, 1, 5, 1, 1], &[image, 0.0, 0.0, 0.0, 1.0]);
+    for (image, want) in [(0.0, [1.0, 2.0]), (1.0, [30.0, 40.0])] {
+        let out = run(Opset::Ios16, "crop_resize", &[("x", x.clone()), ("roi", given(image))], |b| {
+            b.int("target_width", 2).str("sampling_mode", "ALIGN_CORNERS")
+        });
+        assert_eq!(out[0].shape(), [1, 2, 1, 1, 2]);
+        assert_close(&out[0], &[want, want].concat());
+    }
+}
+
 #[test]
 fn resample_folds_points_back_by_padding_mode() {
     let case = |sampling: &str, padding: &str, value: f64, mode: &str, align: bool| {
