@@ -112,10 +112,12 @@ pub(crate) struct Arena {
 }
 
 impl Arena {
-    /// An arena of `len` elements, which may take at most `limit` bytes.
-    pub(crate) fn new(len: usize, limit: u64) -> Result<Arena, PredictError> {
-        let memory = memory::zeros(len, limit, || "the function's intermediate tensors".to_owned())?;
-        Ok(Arena { memory })
+    /// An arena of `len` elements, which together with `beside` bytes may take at most `limit` bytes.
+    pub(crate) fn new(len: usize, beside: usize, limit: u64) -> Result<Arena, PredictError> {
+        let place = || "the function's intermediate tensors and what its kernels work in".to_owned();
+        let elements = beside.div_ceil(size_of::<f32>()).saturating_add(len);
+        memory::allowed(&[elements], size_of::<f32>(), limit, place)?;
+        Ok(Arena { memory: memory::zeros(len, limit, place)? })
     }
 
     /// Copies one span to another of the same length.
@@ -195,7 +197,7 @@ mod tests {
     #[test]
     #[expect(clippy::float_cmp, reason = "the value is stored, not computed")]
     fn disjoint_spans_are_borrowed_together() {
-        let mut arena = Arena::new(8, 32).expect("small");
+        let mut arena = Arena::new(8, 0, 32).expect("small");
         arena.write(Span { offset: 0, len: 4 }).fill(2.0);
         let (r, mut w) = arena.split(&[Span { offset: 0, len: 4 }], &[Span { offset: 4, len: 4 }]);
         w[0].copy_from_slice(r[0]);

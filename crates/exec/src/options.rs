@@ -11,7 +11,8 @@ pub struct Options {
     pub precision: Precision,
     /// Iterations allowed over all loops of one prediction.
     pub max_steps: u64,
-    /// Bytes that the intermediate tensors of a prediction may take; weights and inputs do not count.
+    /// Bytes that the intermediate tensors of a prediction and what kernels work in may take; weights and inputs do not
+    /// count.
     pub memory_limit: u64,
     /// Plans for different input shapes that are kept, at least 1; each holds its own arena and packed weights.
     pub plans: usize,

@@ -285,3 +285,36 @@ fn attention_with_masks() {
         }
     }
 }
+
+#[test]
+fn recurrent_layers() {
+    for (kind, gates) in [("lstm", 4), ("gru", 3), ("gru that resets before", 3), ("rnn", 1)] {
+        for (direction, batch) in [("reverse", 131), ("bidirectional", 131), ("bidirectional", 3)] {
+            let (lstm, both) = (kind == "lstm", direction == "bidirectional");
+            if both && !lstm {
+                continue;
+            }
+            same(&format!("{kind} {direction} of {batch}"), |c| {
+                let (n, k, width) = (37, 11, if both { 2 * 37 } else { 37 });
+                let (x, h) = (c.x(DType::F32, &[5, batch, k]), c.x(DType::F32, &[batch, width]));
+                let cell = lstm.then(|| c.x(DType::F32, &[batch, width]));
+                let mut given = Vec::new();
+                let back = [("weight_ih_back", k), ("weight_hh_back", n)];
+                let weights = [("weight_ih", k), ("weight_hh", n)].into_iter().chain(back);
+                for (param, columns) in weights.take(if both { 4 } else { 2 }) {
+                    let values: Vec<f32> =
+                        (0..gates * n * columns).map(|_| c.r.below(100) as f32 / 200.0 - 0.25).collect();
+                    let weight = Tensor::from_f32s([gates * n, columns], &values).expect("fits");
+                    given.push((param, c.b.constant(param, weight)));
+                }
+                let name = kind.split(' ').next().expect("a word");
+                let mut op = c.b.op(name).arg("x", x).arg("initial_h", h).maybe("initial_c", cell);
+                for (param, v) in given {
+                    op = op.arg(param, v);
+                }
+                let op = if kind == "gru" { op.bool("reset_after", true) } else { op };
+                op.str("direction", direction).bool("output_sequence", true).all("y")
+            });
+        }
+    }
+}

@@ -2,7 +2,7 @@
 
 use super::number::decode;
 use super::product::{Finish, Product, ProductKernel, Side};
-use super::sums::{Gauge, LANES, Lanes, Rows, Sums, run};
+use super::sums::{Gauge, LANES, Lanes, Rows, Sums, panel_bytes, run};
 use crate::kernels::Window;
 use crate::kernels::conv::ConvGeometry;
 use crate::lower::{Io, Kernel};
@@ -131,6 +131,19 @@ impl Conv {
         }
     }
 
+    /// Bytes that [`Conv::compute`] allocates by itself: the unfolded input, and what its sums take.
+    pub(crate) fn own_memory(&self, pool: &Pool) -> usize {
+        let terms = self.geometry.channels_in / self.geometry.groups * self.taps.len();
+        match &self.way {
+            Way::Positions(_) => pool.threads() * panel_bytes(terms),
+            Way::Channels { product, .. } => {
+                let positions = self.geometry.batch.saturating_mul(self.geometry.window.output_len());
+                let unfolded = positions.saturating_mul(terms).saturating_mul(size_of::<f32>());
+                unfolded.saturating_add(product.own_memory(pool))
+            }
+        }
+    }
+
     /// Elements of the padded input.
     pub(crate) fn memory(&self) -> usize {
         self.geometry.batch * self.geometry.channels_in * self.plane()
@@ -228,6 +241,10 @@ impl Sums for Running<'_> {
 impl Kernel for Conv {
     fn scratch(&self, _: &Pool) -> usize {
         self.memory()
+    }
+
+    fn own_memory(&self, pool: &Pool) -> usize {
+        Conv::own_memory(self, pool)
     }
 
     fn rounds_after(&self) -> bool {

@@ -1,10 +1,10 @@
 //! Matrix products in the accumulator: `matmul`, `linear`, `einsum`, and convolutions over few positions.
 
 use super::number::{LIMIT, decode, in_steps, round_away};
-use super::sums::{Factor, Gauge, LANES, Lanes, Rows, Sums, fixed_result, run};
+use super::sums::{Factor, Gauge, LANES, Lanes, Rows, Sums, fixed_result, panel_bytes, row_bytes, run};
 use crate::lower::{Io, Kernel};
 use crate::pool::Pool;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// What becomes of a sum, by output channel.
@@ -108,6 +108,17 @@ impl Product {
         ProductKernel { product, swapped }
     }
 
+    /// Bytes of decoded factors, of their rows, and of the panels of every thread.
+    pub(crate) fn own_memory(&self, pool: &Pool) -> usize {
+        let factors = |s: &Side| {
+            let distinct = s.offsets.iter().collect::<HashSet<_>>().len();
+            distinct.saturating_mul(s.count).saturating_mul(self.terms)
+        };
+        let rows = factors(&self.left).saturating_mul(row_bytes(self.terms)) / self.terms.max(1);
+        let right = factors(&self.right).saturating_mul(size_of::<f32>());
+        rows.saturating_add(right).saturating_add(pool.threads() * panel_bytes(self.terms))
+    }
+
     fn run(&self, left: &[f32], right: &[f32], out: &mut [f32], pool: &Pool) {
         let right: Vec<f32> = right.iter().map(|&x| decode(x)).collect();
         let (mut first, mut factors) = (HashMap::new(), Vec::new());
@@ -208,9 +219,18 @@ impl ProductKernel {
         let (left, right) = if self.swapped { (right, left) } else { (left, right) };
         self.product.run(left, right, out, pool);
     }
+
+    /// Bytes that [`ProductKernel::compute`] allocates.
+    pub(crate) fn own_memory(&self, pool: &Pool) -> usize {
+        self.product.own_memory(pool)
+    }
 }
 
 impl Kernel for ProductKernel {
+    fn own_memory(&self, pool: &Pool) -> usize {
+        ProductKernel::own_memory(self, pool)
+    }
+
     fn rounds_after(&self) -> bool {
         false
     }

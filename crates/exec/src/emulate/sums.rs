@@ -58,6 +58,16 @@ pub(crate) struct Rows {
     terms: usize,
 }
 
+/// Bytes of a row of `terms` factors.
+pub(crate) fn row_bytes(terms: usize) -> usize {
+    terms * size_of::<Factor>() + size_of::<f64>()
+}
+
+/// Bytes of the columns that a task holds at most.
+pub(crate) fn panel_bytes(terms: usize) -> usize {
+    PANEL.max(terms * LANES) * size_of::<f32>()
+}
+
 impl Rows {
     /// Rows of `terms` factors each.
     pub(crate) fn new(factors: Vec<Factor>, terms: usize) -> Rows {

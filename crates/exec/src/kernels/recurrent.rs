@@ -3,10 +3,12 @@
 //! The products with the input of all steps are one large product; each step adds the product with the hidden state.
 
 use super::activation::{Activation, Bias, Epilogue};
+use super::elementwise::GRAIN;
 use super::gemm::{Lhs, Mat, PackedRhs, Rhs, gemm, gemm_scratch};
+use super::layout::copy;
 use super::simd::{Isa, Kernel, Simd};
 use super::{Misfit, fits};
-use crate::pool::Pool;
+use crate::pool::{Disjoint, Pool};
 
 /// Extents of a recurrent layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,34 +92,68 @@ impl Gates {
         (steps + 1) * batch * n + gemm_scratch(steps * batch, k, n, pool)
     }
 
-    /// Runs `cell(step, gates from the input with bias, gates from the hidden state, hidden state)` in the order of
-    /// the sequence; `h` holds the state and `cell` renews it.
+    /// Runs the sequence in its order: at every step `cell` gets for each vector of the batch its number, its gates
+    /// from the input with bias, those from the hidden state, and the hidden state, which it renews; `out` takes the
+    /// states of all steps unless it is empty.
     fn run(
         &self,
         sequence: Sequence<'_>,
         h: &mut [f32],
+        out: &mut [f32],
         scratch: &mut [f32],
         pool: &Pool,
-        mut cell: impl FnMut(usize, &mut [f32], &mut [f32], &mut [f32]),
+        cell: impl Fn(usize, &mut [f32], &[f32], &mut [f32]) + Sync,
     ) {
         let Sequence { x, steps, batch, reverse } = sequence;
+        let (n, width, state) = (self.shape.hidden, self.width(), h.len());
         assert_eq!(x.len(), steps * batch * self.shape.input, "elements of a sequence");
-        assert_eq!(h.len(), batch * self.shape.hidden, "elements of a hidden state");
+        assert_eq!(state, batch * n, "elements of a hidden state");
+        assert!(out.is_empty() || out.len() == steps * state, "elements of hidden states");
         assert!(scratch.len() >= self.scratch(steps, batch, pool), "scratch of a recurrent layer");
-        let step_len = batch * self.width();
-        let (from_input, scratch) = scratch.split_at_mut(steps * step_len);
-        let (from_hidden, scratch) = scratch.split_at_mut(step_len);
+        let (from_input, scratch) = scratch.split_at_mut(steps * batch * width);
+        let (from_hidden, scratch) = scratch.split_at_mut(batch * width);
         let all = Mat::new(x, steps * batch, self.shape.input);
         let biased = Epilogue { bias: Bias::Col(&self.bias), ..Epilogue::default() };
         gemm(Lhs::Plain(all), Rhs::Packed(&self.input), biased, from_input, scratch, pool);
         for i in 0..steps {
             let t = if reverse { steps - 1 - i } else { i };
-            let state = Mat::new(h, batch, self.shape.hidden);
             let plain = Epilogue::default();
-            gemm(Lhs::Plain(state), Rhs::Packed(&self.hidden), plain, from_hidden, scratch, pool);
-            cell(t, &mut from_input[t * step_len..(t + 1) * step_len], from_hidden, h);
+            gemm(
+                Lhs::Plain(Mat::new(h, batch, n)),
+                Rhs::Packed(&self.hidden),
+                plain,
+                from_hidden,
+                scratch,
+                pool,
+            );
+            let gates = Disjoint::new(&mut from_input[t * batch * width..(t + 1) * batch * width]);
+            let renewed = Disjoint::new(h);
+            each_vector(batch, width, pool, |b| {
+                // SAFETY: every vector of the batch has its own parts.
+                let (gates, h) = unsafe { (row(&gates, b, width), row(&renewed, b, n)) };
+                cell(b, gates, &from_hidden[b * width..(b + 1) * width], h);
+            });
+            if !out.is_empty() {
+                copy(h, &mut out[t * state..(t + 1) * state], pool);
+            }
         }
     }
+}
+
+/// Runs `f` for every vector of a batch, on several threads where their `width` gates are worth it: an activation
+/// costs about as much as moving four numbers.
+pub(super) fn each_vector(batch: usize, width: usize, pool: &Pool, f: impl Fn(usize) + Sync) {
+    pool.parallel_for(batch, GRAIN / (4 * width).max(1), |vectors| vectors.for_each(&f));
+}
+
+/// Row `b` of a matrix with `width` columns.
+///
+/// # Safety
+/// No two rows of the same number are alive at the same time.
+#[allow(clippy::mut_from_ref)] // as [`Disjoint::slice`]
+pub(super) unsafe fn row<'a>(matrix: &'a Disjoint<'_, f32>, b: usize, width: usize) -> &'a mut [f32] {
+    // SAFETY: as the caller promises.
+    unsafe { matrix.slice(b * width..(b + 1) * width) }
 }
 
 /// `x = activation(x)`
@@ -218,16 +254,11 @@ impl LstmPlan {
         pool: &Pool,
     ) {
         assert_eq!(c.len(), h.len(), "elements of a cell state");
-        assert!(out.is_empty() || out.len() == sequence.steps * h.len(), "elements of hidden states");
-        let (isa, size, state) = (self.gates.input.isa(), self.gates.shape.hidden, h.len());
-        self.gates.run(sequence, h, scratch, pool, |t, gates, from_hidden, h| {
+        let (isa, size, c) = (self.gates.input.isa(), self.gates.shape.hidden, Disjoint::new(c));
+        self.gates.run(sequence, h, out, scratch, pool, |b, gates, from_hidden, h| {
             gates.iter_mut().zip(from_hidden).for_each(|(g, x)| *g += *x);
-            for (b, gates) in gates.chunks_exact_mut(4 * size).enumerate() {
-                self.cell(isa, gates, &mut c[b * size..(b + 1) * size], &mut h[b * size..(b + 1) * size]);
-            }
-            if !out.is_empty() {
-                out[t * state..(t + 1) * state].copy_from_slice(h);
-            }
+            // SAFETY: every vector of the batch has its own part.
+            self.cell(isa, gates, unsafe { row(&c, b, size) }, h);
         });
     }
 
@@ -324,16 +355,8 @@ impl GruPlan {
         scratch: &mut [f32],
         pool: &Pool,
     ) {
-        assert!(out.is_empty() || out.len() == sequence.steps * h.len(), "elements of hidden states");
-        let (size, state) = (self.gates.shape.hidden, h.len());
-        self.gates.run(sequence, h, scratch, pool, |t, gates, from_hidden, h| {
-            let vectors = gates.chunks_exact_mut(3 * size).zip(from_hidden.chunks_exact(3 * size));
-            for ((gates, from_hidden), h) in vectors.zip(h.chunks_exact_mut(size)) {
-                self.cell(gates, from_hidden, h);
-            }
-            if !out.is_empty() {
-                out[t * state..(t + 1) * state].copy_from_slice(h);
-            }
+        self.gates.run(sequence, h, out, scratch, pool, |_, gates, from_hidden, h| {
+            self.cell(gates, from_hidden, h);
         });
     }
 

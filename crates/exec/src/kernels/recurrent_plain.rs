@@ -2,10 +2,11 @@
 
 use super::activation::{Activation, Bias, Epilogue};
 use super::gemm::{Lhs, Mat, PackedRhs, Rhs, gemm, gemm_scratch};
-use super::recurrent::{RecurrentShape, RecurrentWeights, Sequence};
+use super::layout::copy;
+use super::recurrent::{RecurrentShape, RecurrentWeights, Sequence, each_vector, row};
 use super::simd::Isa;
 use super::{Misfit, fits};
-use crate::pool::Pool;
+use crate::pool::{Disjoint, Pool};
 
 /// How a step renews the hidden state.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -105,34 +106,35 @@ impl PlainPlan {
         for i in 0..steps {
             let t = if reverse { steps - 1 - i } else { i };
             let from_input = &from_input[t * batch * width..(t + 1) * batch * width];
-            kept.copy_from_slice(h);
             if let (Rule::Gru(function), Some(weights)) = (self.rule, &self.gates) {
                 product(h, weights, gates, scratch);
-                for (g, x) in gates.chunks_exact_mut(2 * n).zip(from_input.chunks_exact(width)) {
+                let (gates, kept) = (Disjoint::new(gates), Disjoint::new(kept));
+                each_vector(batch, width, pool, |b| {
+                    // SAFETY: every vector of the batch has its own parts.
+                    let (g, kept) = unsafe { (row(&gates, b, 2 * n), row(&kept, b, n)) };
+                    let x = &from_input[b * width..(b + 1) * width];
                     g.iter_mut().zip(x[..n].iter().chain(&x[2 * n..])).for_each(|(g, x)| *g += x);
-                }
-                activate(function, gates);
-                for (kept, g) in kept.chunks_exact_mut(n).zip(gates.chunks_exact(2 * n)) {
-                    kept.iter_mut().zip(g).for_each(|(k, r)| *k *= r);
-                }
+                    activate(function, g);
+                    let state = &h[b * n..(b + 1) * n];
+                    kept.iter_mut().zip(state).zip(g).for_each(|((k, h), r)| *k = h * *r);
+                });
             }
-            product(kept, &self.candidate, candidate, scratch);
-            let at = if self.gates.is_some() { n } else { 0 };
-            for (c, x) in candidate.chunks_exact_mut(n).zip(from_input.chunks_exact(width)) {
-                c.iter_mut().zip(&x[at..]).for_each(|(c, x)| *c += x);
-            }
-            activate(self.activation, candidate);
-            if self.gates.is_none() {
-                h.copy_from_slice(candidate);
-            } else {
-                let rows =
-                    h.chunks_exact_mut(n).zip(candidate.chunks_exact(n)).zip(gates.chunks_exact(2 * n));
-                for ((h, c), g) in rows {
-                    let parts = h.iter_mut().zip(c).zip(&g[n..]);
-                    parts.for_each(|((h, c), z)| *h = (1.0 - z) * c + z * *h);
+            let gated = self.gates.is_some();
+            product(if gated { kept } else { h }, &self.candidate, candidate, scratch);
+            let (made, renewed, gates) = (Disjoint::new(candidate), Disjoint::new(h), &*gates);
+            each_vector(batch, width, pool, |b| {
+                // SAFETY: every vector of the batch has its own parts.
+                let (c, h) = unsafe { (row(&made, b, n), row(&renewed, b, n)) };
+                let x = &from_input[b * width + if gated { n } else { 0 }..][..n];
+                c.iter_mut().zip(x).for_each(|(c, x)| *c += x);
+                activate(self.activation, c);
+                if !gated {
+                    return h.copy_from_slice(c);
                 }
-            }
-            out[t * state..(t + 1) * state].copy_from_slice(h);
+                let updates = &gates[b * 2 * n + n..][..n];
+                h.iter_mut().zip(c).zip(updates).for_each(|((h, c), z)| *h = (1.0 - z) * *c + z * *h);
+            });
+            copy(h, &mut out[t * state..(t + 1) * state], pool);
         }
     }
 }

@@ -23,7 +23,7 @@ const GRAIN: usize = 1 << 12;
 pub(crate) fn lower(ready: &Ready, function: &Function, id: OpId, pool: &Pool) -> Option<Lowered> {
     let how = ready.how(function, id)?;
     let site = Site::new(function, function.op(id)).ok()?;
-    let l = Lowering { site, activation: Activation::None, pool };
+    let l = Lowering { site, activation: Activation::None, pool, memory_limit: 0 };
     let gauge = ready.gauge(function, id);
     match (how, l.site.def.name) {
         (How::WholeSums, "conv") => whole_conv(&l, ready, id, gauge),
@@ -68,6 +68,10 @@ struct WholeConv(Conv);
 impl Mixed for WholeConv {
     fn scratch(&self, _: &Pool) -> usize {
         self.0.memory()
+    }
+
+    fn own_memory(&self, pool: &Pool) -> usize {
+        self.0.own_memory(pool)
     }
 
     fn run(
@@ -122,6 +126,10 @@ struct WholeLinear {
 }
 
 impl Mixed for WholeLinear {
+    fn own_memory(&self, pool: &Pool) -> usize {
+        self.product.own_memory(pool)
+    }
+
     fn run(
         &self,
         inputs: &[Operand<'_>],

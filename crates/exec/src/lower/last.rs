@@ -17,7 +17,7 @@ pub(super) fn lower(function: &Function, id: OpId, pool: &Pool) -> Option<Lowere
     let op = function.op(id);
     let original = function.op(function.producer(op.value("of")?)?);
     let site = Site::new(function, original).ok()?;
-    let l = Lowering { site, activation: Activation::None, pool };
+    let l = Lowering { site, activation: Activation::None, pool, memory_limit: 0 };
     match op.kind.name() {
         CONV => conv(&l, op),
         POOL => pool_last(&l, op),

@@ -1,11 +1,12 @@
 //! Moving elements without computing.
 
 use super::{Lowered, Lowering, plain};
+use crate::kernels::Misfit;
 use crate::kernels::layout::{
     CopyPlan, Indices, PadMode, RemapPlan, concat as join, copy, padded, split as part, tiled,
 };
-use anemone_mil::DType;
 use anemone_mil::ops::{self, Concat, Pad, SliceByIndex, Split, transposition};
+use anemone_mil::{DType, ValueId};
 
 /// Ops that leave the elements as they are.
 pub(super) fn alias(l: &Lowering<'_>) -> Option<Lowered> {
@@ -24,6 +25,18 @@ pub(super) fn cast(l: &Lowering<'_>) -> Option<Lowered> {
     }
 }
 
+/// A copy of `x` by a plan, where there is one.
+fn copied(x: ValueId, plan: Result<CopyPlan, Misfit>) -> Option<Lowered> {
+    let plan = plan.ok()?;
+    Some(plain(vec![x], move |io, pool| plan.run(io.inputs[0], io.outputs[0], pool)))
+}
+
+/// As [`copied`], with a number for what is no element of `x`.
+fn indexed(x: ValueId, plan: Result<RemapPlan, Misfit>, fill: f32) -> Option<Lowered> {
+    let plan = plan.ok()?;
+    Some(plain(vec![x], move |io, pool| plan.run(io.inputs[0], fill, io.outputs[0], pool)))
+}
+
 /// `transpose`.
 pub(super) fn transpose(l: &Lowering<'_>) -> Option<Lowered> {
     let x = l.value("x")?;
@@ -34,8 +47,7 @@ pub(super) fn transpose(l: &Lowering<'_>) -> Option<Lowered> {
     if perm.iter().filter(|d| kept(d)).is_sorted() {
         return Some(Lowered::Alias(x));
     }
-    let plan = CopyPlan::transpose(&shape, &perm).ok()?;
-    Some(plain(vec![x], move |io, pool| plan.run(io.inputs[0], io.outputs[0], pool)))
+    copied(x, CopyPlan::transpose(&shape, &perm))
 }
 
 /// `concat`.
@@ -76,8 +88,7 @@ pub(super) fn slice_by_index(l: &Lowering<'_>) -> Option<Lowered> {
     let begin: Vec<usize> = dims.iter().map(|d| d.begin).collect();
     let count: Vec<usize> = dims.iter().map(|d| d.extent).collect();
     let stride: Option<Vec<isize>> = dims.iter().map(|d| isize::try_from(d.stride).ok()).collect();
-    let plan = CopyPlan::slice(&shape, &begin, &stride?, &count).ok()?;
-    Some(plain(vec![view.x], move |io, pool| plan.run(io.inputs[0], io.outputs[0], pool)))
+    copied(view.x, CopyPlan::slice(&shape, &begin, &stride?, &count))
 }
 
 /// `pad` by constant amounts.
@@ -96,9 +107,9 @@ pub(super) fn pad(l: &Lowering<'_>) -> Option<Lowered> {
     remap(l, view.x, &lists.ok()?, fill)
 }
 
-fn remap(l: &Lowering<'_>, x: anemone_mil::ValueId, lists: &[Indices], fill: f32) -> Option<Lowered> {
-    let plan = RemapPlan::new(&l.shape(x)?, lists).ok()?;
-    Some(plain(vec![x], move |io, pool| plan.run(io.inputs[0], fill, io.outputs[0], pool)))
+/// A copy of given indices of every dim.
+pub(super) fn remap(l: &Lowering<'_>, x: ValueId, lists: &[Indices], fill: f32) -> Option<Lowered> {
+    indexed(x, RemapPlan::new(&l.shape(x)?, lists), fill)
 }
 
 /// `tile` by constant factors.
@@ -125,8 +136,7 @@ pub(super) fn gather(l: &Lowering<'_>) -> Option<Lowered> {
     let extent = i64::try_from(shape[axis]).ok()?;
     let front = |i: i64| usize::try_from(if i < 0 { i + extent } else { i }).ok();
     let indices: Option<Vec<usize>> = l.site.known_ints("indices")?.into_iter().map(front).collect();
-    let plan = RemapPlan::gather(&shape, axis, &indices?).ok()?;
-    Some(plain(vec![x], move |io, pool| plan.run(io.inputs[0], 0.0, io.outputs[0], pool)))
+    indexed(x, RemapPlan::gather(&shape, axis, &indices?), 0.0)
 }
 
 /// `stack` of floats.
@@ -152,8 +162,7 @@ pub(super) fn reverse(l: &Lowering<'_>) -> Option<Lowered> {
     let turned = |d: usize| axes.contains(&d) && shape[d] > 0;
     let begin: Vec<usize> = (0..shape.len()).map(|d| if turned(d) { shape[d] - 1 } else { 0 }).collect();
     let stride: Vec<isize> = (0..shape.len()).map(|d| if turned(d) { -1 } else { 1 }).collect();
-    let plan = CopyPlan::slice(&shape, &begin, &stride, &shape).ok()?;
-    Some(plain(vec![x], move |io, pool| plan.run(io.inputs[0], io.outputs[0], pool)))
+    copied(x, CopyPlan::slice(&shape, &begin, &stride, &shape))
 }
 
 /// `depth_to_space`, `space_to_depth`, `pixel_shuffle` and `pixel_unshuffle` of floats: transpositions of rank 6.
@@ -176,6 +185,5 @@ pub(super) fn blocks(l: &Lowering<'_>) -> Option<Lowered> {
     if parts.iter().product::<usize>() != n * c * h * w {
         return None;
     }
-    let plan = CopyPlan::transpose(&parts, &perm).ok()?;
-    Some(plain(vec![x], move |io, pool| plan.run(io.inputs[0], io.outputs[0], pool)))
+    copied(x, CopyPlan::transpose(&parts, &perm))
 }

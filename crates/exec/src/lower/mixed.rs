@@ -30,6 +30,11 @@ pub(crate) trait Mixed: Send {
         0
     }
 
+    /// Bytes that it allocates by itself while it runs.
+    fn own_memory(&self, _pool: &Pool) -> usize {
+        0
+    }
+
     /// Computes the results, with scratch memory as long as [`Mixed::scratch`] asks for.
     ///
     /// # Errors

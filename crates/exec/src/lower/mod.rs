@@ -47,6 +47,11 @@ pub(crate) trait Kernel: Send {
         0
     }
 
+    /// Bytes that it allocates by itself while it runs.
+    fn own_memory(&self, _pool: &Pool) -> usize {
+        0
+    }
+
     /// True when `fp16` results still have to be rounded after it.
     fn rounds_after(&self) -> bool {
         true
@@ -112,6 +117,8 @@ pub(crate) struct Lowering<'a> {
     /// Applied to the result before it is stored.
     activation: Activation,
     pool: &'a Pool,
+    /// Bytes that a list of where elements go may take.
+    memory_limit: u64,
 }
 
 impl Lowering<'_> {
@@ -253,18 +260,17 @@ pub(crate) fn lower(function: &Function, id: OpId, next: Option<OpId>, pool: &Po
         Some(next) => elementwise::activation(&Site::new(function, function.op(next)).ok()?)?,
         None => Activation::None,
     };
-    find(site.def)?(&Lowering { site, activation, pool })
+    find(site.def)?(&Lowering { site, activation, pool, memory_limit: 0 })
 }
 
 /// Lowers an op of any types to a kernel over more than floats; `None` when there is none.
 ///
-/// A plan that is used `once` is not worth a list of where every element goes.
-pub(crate) fn lower_mixed(function: &Function, id: OpId, once: bool, pool: &Pool) -> Option<Lowered> {
+/// A list of where every element goes takes at most `memory_limit` bytes.
+pub(crate) fn lower_mixed(function: &Function, id: OpId, memory_limit: u64, pool: &Pool) -> Option<Lowered> {
     let site = Site::new(function, function.op(id)).ok()?;
-    let l = Lowering { site, activation: Activation::None, pool };
+    let l = Lowering { site, activation: Activation::None, pool, memory_limit };
     let kind = site.def.name;
-    let moved = || if once { None } else { traced::moves(&l) };
-    let lowered = find_mixed(kind).and_then(|lower| lower(&l)).or_else(moved);
+    let lowered = find_mixed(kind).and_then(|lower| lower(&l)).or_else(|| traced::moves(&l));
     lowered.or_else(|| find_indexed(kind).and_then(|lower| lower(&l)))
 }
 

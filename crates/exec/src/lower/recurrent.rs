@@ -27,6 +27,9 @@ struct Layer {
     hidden: usize,
 }
 
+/// Products of a step, for one gate, from which on several threads share them.
+const SMALL: usize = 1 << 17;
+
 fn activation(gate: GateActivation) -> Activation {
     match gate {
         GateActivation::Tanh | GateActivation::ScaledTanh => Activation::Tanh,
@@ -109,49 +112,78 @@ impl Cell {
 }
 
 impl Kernel for Layer {
-    /// States `[batch, hidden]` twice, hidden states `[steps, batch, hidden]`, and what a cell wants.
     fn scratch(&self, pool: &Pool) -> usize {
-        let cell = self.cells.iter().map(|c| c.scratch(self.steps, self.batch, pool)).max().unwrap_or(0);
-        (self.steps + 2) * self.batch * self.hidden + cell
+        self.own_scratch(pool) * if self.apart(pool) { self.cells.len() } else { 1 }
     }
 
     fn run(&self, io: Io<'_, '_>, pool: &Pool) {
-        let Layer { steps, batch, hidden, .. } = *self;
-        let (state, count) = (batch * hidden, self.cells.len());
-        let (h, scratch) = io.scratch.split_at_mut(state);
-        let (c, scratch) = scratch.split_at_mut(state);
-        let (sequence, scratch) = scratch.split_at_mut(steps * state);
-        for (d, cell) in self.cells.iter().enumerate() {
-            self.take(io.inputs[1], d, h);
-            if let Some(first) = io.inputs.get(2) {
-                self.take(first, d, c);
-            }
-            let reverse = self.reverse || d == 1;
-            let x = Sequence { x: io.inputs[0], steps, batch, reverse };
-            match cell {
-                Cell::Lstm(plan) => plan.run(x, (h, c), sequence, scratch, pool),
-                Cell::Gru(plan) => plan.run(x, h, sequence, scratch, pool),
-                Cell::Plain(plan) => plan.run(x, h, sequence, scratch, pool),
-            }
-            if self.sequence {
-                for t in 0..steps {
-                    // Alone, a reversed layer hands its states out in the order in which they are made.
-                    let to = if self.reverse { steps - 1 - t } else { t };
-                    let out = &mut io.outputs[0][to * state * count..(to + 1) * state * count];
-                    self.put(&sequence[t * state..(t + 1) * state], d, out);
-                }
-            } else {
-                self.put(h, d, io.outputs[0]);
-            }
-            self.put(h, d, io.outputs[1]);
-            if let Some(last) = io.outputs.get_mut(2) {
-                self.put(c, d, last);
-            }
+        let (own, inputs, outputs) = (self.own_scratch(pool), io.inputs, io.outputs);
+        let directions = 0..self.cells.len();
+        if self.apart(pool) {
+            let scratch = &mut io.scratch[..own * self.cells.len()];
+            pool.chunks_mut(scratch, own, |d, scratch| self.direction(d, inputs, scratch, pool));
+            directions.for_each(|d| self.hand_out(d, &io.scratch[d * own..], outputs));
+            return;
+        }
+        for d in directions {
+            self.direction(d, inputs, io.scratch, pool);
+            self.hand_out(d, io.scratch, outputs);
         }
     }
 }
 
 impl Layer {
+    /// True when directions run at the same time: their steps are too small for several threads.
+    fn apart(&self, pool: &Pool) -> bool {
+        let product = self.batch.saturating_mul(self.hidden).saturating_mul(self.hidden);
+        self.cells.len() > 1 && pool.threads() > 1 && product < SMALL
+    }
+
+    /// States `[batch, hidden]` twice, hidden states `[steps, batch, hidden]`, and what a cell wants.
+    fn own_scratch(&self, pool: &Pool) -> usize {
+        let cell = self.cells.iter().map(|c| c.scratch(self.steps, self.batch, pool)).max().unwrap_or(0);
+        (self.steps + 2) * self.batch * self.hidden + cell
+    }
+
+    /// Runs one direction; its states are then where `scratch` begins.
+    fn direction(&self, d: usize, inputs: &[&[f32]], scratch: &mut [f32], pool: &Pool) {
+        let Layer { steps, batch, hidden, .. } = *self;
+        let (h, scratch) = scratch.split_at_mut(batch * hidden);
+        let (c, scratch) = scratch.split_at_mut(batch * hidden);
+        let (sequence, scratch) = scratch.split_at_mut(steps * batch * hidden);
+        self.take(inputs[1], d, h);
+        if let Some(first) = inputs.get(2) {
+            self.take(first, d, c);
+        }
+        let x = Sequence { x: inputs[0], steps, batch, reverse: self.reverse || d == 1 };
+        match &self.cells[d] {
+            Cell::Lstm(plan) => plan.run(x, (h, c), sequence, scratch, pool),
+            Cell::Gru(plan) => plan.run(x, h, sequence, scratch, pool),
+            Cell::Plain(plan) => plan.run(x, h, sequence, scratch, pool),
+        }
+    }
+
+    /// Writes what [`Layer::direction`] left in `scratch` into the results.
+    fn hand_out(&self, d: usize, scratch: &[f32], outputs: &mut [&mut [f32]]) {
+        let (steps, state) = (self.steps, self.batch * self.hidden);
+        let (h, rest) = scratch.split_at(state);
+        let (c, rest) = rest.split_at(state);
+        if self.sequence {
+            let wide = state * self.cells.len();
+            for (t, made) in rest[..steps * state].chunks_exact(state).enumerate() {
+                // Alone, a reversed layer hands its states out in the order in which they are made.
+                let to = if self.reverse { steps - 1 - t } else { t };
+                self.put(made, d, &mut outputs[0][to * wide..(to + 1) * wide]);
+            }
+        } else {
+            self.put(h, d, outputs[0]);
+        }
+        self.put(h, d, outputs[1]);
+        if let Some(last) = outputs.get_mut(2) {
+            self.put(c, d, last);
+        }
+    }
+
     /// The part of direction `d` of `[batch, directions * hidden]`.
     fn take(&self, from: &[f32], d: usize, to: &mut [f32]) {
         let width = self.hidden * self.cells.len();

@@ -1,7 +1,8 @@
 //! Resizing.
 
-use super::{Io, Kernel, Lowered, Lowering, plain};
-use crate::kernels::layout::{Indices, RemapPlan};
+use super::layout::remap;
+use super::{Io, Kernel, Lowered, Lowering};
+use crate::kernels::layout::Indices;
 use crate::kernels::resize::{Axis, bilinear, bilinear_scratch};
 use crate::pool::Pool;
 use anemone_mil::ops::{Interpolation, Resize, Tap};
@@ -39,8 +40,7 @@ pub(super) fn resize(l: &Lowering<'_>) -> Option<Lowered> {
             false => Indices::All,
         };
         let lists: Vec<Indices> = (0..shape.len()).map(list).collect();
-        let plan = RemapPlan::new(&shape, &lists).ok()?;
-        return Some(plain(vec![view.x], move |io, pool| plan.run(io.inputs[0], 0.0, io.outputs[0], pool)));
+        return remap(l, view.x, &lists, 0.0);
     }
     let rank = shape.len();
     // Dims before the last two stay as they are.

@@ -38,7 +38,10 @@ pub(super) fn moves(l: &Lowering<'_>) -> Option<Lowered> {
         .chain(op.outputs.iter().copied())
         .map(|v| l.shape(v).map(|s| s.iter().product::<usize>()));
     let total = sizes.sum::<Option<usize>>().filter(|&n| n <= MAX_ELEMENTS);
-    total?;
+    let list = u64::try_from(total? * (size_of::<Run>() + size_of::<i64>())).ok()?;
+    if list > l.memory_limit {
+        return None;
+    }
     let (mut values, mut reads, mut starts, mut next) = (Vec::new(), Vec::<ValueId>::new(), Vec::new(), 1i64);
     for arg in &op.args {
         let mut literals = Vec::new();

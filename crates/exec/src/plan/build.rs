@@ -52,9 +52,9 @@ impl Plan {
         planner.block(function.body())?;
         planner.keep(function.outputs());
         planner.free_held();
-        let Planner { steps, places, lifetimes, constants, held, .. } = planner;
+        let Planner { steps, places, lifetimes, own_memory, constants, held, .. } = planner;
         let (spans, total) = place(&lifetimes);
-        let arena = Arena::new(total, options.memory_limit)?;
+        let arena = Arena::new(total, own_memory, options.memory_limit)?;
         Ok(Plan { function, steps, places, spans, constants, held, arena, options: *options, emulated })
     }
 }
@@ -91,6 +91,8 @@ struct Planner<'f> {
     steps: Vec<Step>,
     places: HashMap<ValueId, Place>,
     lifetimes: Vec<Lifetime>,
+    /// Most bytes that a kernel allocates by itself.
+    own_memory: usize,
     constants: Vec<Floats>,
     /// Values outside the arena; constants among them from the start.
     held: Vec<Option<Literal>>,
@@ -114,6 +116,7 @@ impl<'f> Planner<'f> {
             steps: Vec::new(),
             places: HashMap::new(),
             lifetimes: Vec::new(),
+            own_memory: 0,
             constants: Vec::new(),
             held: Vec::new(),
             held_last: Vec::new(),
@@ -258,16 +261,20 @@ impl<'f> Planner<'f> {
         }
         let arena_only = op.outputs.iter().all(|&v| in_arena(self.ty(v)));
         let lowered = if arena_only { self.lower(id, around) } else { None };
-        let (function, once, pool) = (self.function, self.way.once, self.pool);
-        let mixed = || lower::lower_mixed(function, id, once, pool).map(|l| (l, id));
+        // A plan that is used once is not worth a list of where every element goes.
+        let list = if self.way.once { 0 } else { self.options.memory_limit };
+        let (function, pool) = (self.function, self.pool);
+        let mixed = || lower::lower_mixed(function, id, list, pool).map(|l| (l, id));
         match lowered.or_else(mixed) {
             Some((Lowered::Alias(x), _)) => self.alias(id, x),
             Some((Lowered::Kernel { kernel, reads }, last)) => {
                 let (wanted, rounds) = (kernel.scratch(self.pool), kernel.rounds_after());
+                self.own_memory = self.own_memory.max(kernel.own_memory(self.pool));
                 self.kernel(id, last, Work::Kernel(kernel), &reads, (wanted, rounds));
             }
             Some((Lowered::Mixed { kernel, reads }, last)) => {
                 let wanted = kernel.scratch(self.pool);
+                self.own_memory = self.own_memory.max(kernel.own_memory(self.pool));
                 self.kernel(id, last, Work::Mixed(kernel), &reads, (wanted, true));
             }
             None => self.plain(id, Work::Reference),
