@@ -36,11 +36,6 @@ impl Error {
     pub(crate) fn stopped() -> Error {
         Error(Kind::Stopped)
     }
-
-    /// True when the caller asked to stop.
-    pub fn is_stop(&self) -> bool {
-        matches!(self.0, Kind::Stopped)
-    }
 }
 
 impl fmt::Display for Error {

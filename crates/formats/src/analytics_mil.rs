@@ -62,15 +62,6 @@ pub struct Op {
     pub messages: Vec<(String, String)>,
 }
 
-/// True when text looks like an `analytics.mil`.
-pub fn is_analytics(bytes: &[u8]) -> bool {
-    bytes.trim_ascii_start().starts_with(b"program") && find(bytes, b"SelectedBackend").is_some()
-}
-
-fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
-    bytes.windows(what.len()).position(|w| w == what)
-}
-
 /// Reads an `analytics.mil`.
 ///
 /// # Errors

@@ -5,10 +5,10 @@
 
 use super::common::{
     self, INT32, STRING, T, T_FLOATS, U, U_FLOATS, erf, for_each_index, like_x, map_x, max, min, offset,
-    sigmoid, softplus, strides,
+    sigmoid, softplus, strides, unary,
 };
-use super::{Default, Effect, Fault, Form, OpDef, Param, Site, Version, Work, constant, tensor};
-use crate::eval::{EvalFn, EvalSite};
+use super::{Default, Fault, Form, OpDef, Param, Site, Version, Work, constant, tensor};
+use crate::eval::EvalSite;
 use crate::{Literal, Opset, TensorType, Type};
 use std::f64::consts::{FRAC_2_PI, SQRT_2};
 
@@ -52,28 +52,6 @@ const WITH_ALPHA_BETA: &[Version] = &[
     },
 ];
 
-type WorkFn = fn(&Site<'_>) -> Option<Work>;
-
-/// An op whose result has the type of `x`.
-const fn activation(
-    name: &'static str,
-    doc: &'static str,
-    versions: &'static [Version],
-    eval: EvalFn,
-    work: WorkFn,
-) -> OpDef {
-    OpDef {
-        name,
-        doc,
-        versions,
-        effect: Effect::Pure,
-        form: Form::Unary,
-        infer: like_x,
-        eval: Some(eval),
-        work,
-    }
-}
-
 /// Applies `f(x, alpha)`.
 fn map_alpha(site: &EvalSite<'_>, f: impl Fn(f64, f64) -> f64) -> Result<Vec<Literal>, Fault> {
     let alpha = site.float("alpha")?;
@@ -86,7 +64,7 @@ fn map_alpha_beta(site: &EvalSite<'_>, f: impl Fn(f64, f64, f64) -> f64) -> Resu
     map_x(site, |x| f(x, alpha, beta))
 }
 
-static CLAMPED_RELU: OpDef = activation(
+static CLAMPED_RELU: OpDef = unary(
     "clamped_relu",
     "min(beta, x) where x >= 0, min(beta, alpha * x) elsewhere.",
     WITH_ALPHA_BETA,
@@ -94,7 +72,7 @@ static CLAMPED_RELU: OpDef = activation(
     |site| Work::scaled(site, 3, 0),
 );
 
-static ELU: OpDef = activation(
+static ELU: OpDef = unary(
     "elu",
     "x where x > 0, alpha * (e^x - 1) elsewhere.",
     WITH_ALPHA,
@@ -102,7 +80,7 @@ static ELU: OpDef = activation(
     |site| Work::scaled(site, 3, 1),
 );
 
-static LEAKY_RELU: OpDef = activation(
+static LEAKY_RELU: OpDef = unary(
     "leaky_relu",
     "x where x >= 0, alpha * x elsewhere.",
     WITH_ALPHA,
@@ -110,7 +88,7 @@ static LEAKY_RELU: OpDef = activation(
     |site| Work::scaled(site, 2, 0),
 );
 
-static LINEAR_ACTIVATION: OpDef = activation(
+static LINEAR_ACTIVATION: OpDef = unary(
     "linear_activation",
     "alpha * x + beta.",
     WITH_ALPHA_BETA,
@@ -119,9 +97,9 @@ static LINEAR_ACTIVATION: OpDef = activation(
 );
 
 static RELU: OpDef =
-    activation("relu", "max(x, 0).", PLAIN, |site| map_x(site, |x| max(x, 0.0)), Work::per_output);
+    unary("relu", "max(x, 0).", PLAIN, |site| map_x(site, |x| max(x, 0.0)), Work::per_output);
 
-static RELU6: OpDef = activation(
+static RELU6: OpDef = unary(
     "relu6",
     "min(max(x, 0), 6).",
     PLAIN,
@@ -129,7 +107,7 @@ static RELU6: OpDef = activation(
     |site| Work::scaled(site, 2, 0),
 );
 
-static SCALED_TANH: OpDef = activation(
+static SCALED_TANH: OpDef = unary(
     "scaled_tanh",
     "alpha * tanh(beta * x).",
     WITH_ALPHA_BETA,
@@ -137,15 +115,10 @@ static SCALED_TANH: OpDef = activation(
     |site| Work::scaled(site, 2, 1),
 );
 
-static SIGMOID: OpDef = activation(
-    "sigmoid",
-    "1 / (1 + e^-x).",
-    PLAIN,
-    |site| map_x(site, sigmoid),
-    |site| Work::scaled(site, 2, 1),
-);
+static SIGMOID: OpDef =
+    unary("sigmoid", "1 / (1 + e^-x).", PLAIN, |site| map_x(site, sigmoid), |site| Work::scaled(site, 2, 1));
 
-static SIGMOID_HARD: OpDef = activation(
+static SIGMOID_HARD: OpDef = unary(
     "sigmoid_hard",
     "min(max(alpha * x + beta, 0), 1).",
     WITH_ALPHA_BETA,
@@ -153,7 +126,7 @@ static SIGMOID_HARD: OpDef = activation(
     |site| Work::scaled(site, 4, 0),
 );
 
-static SILU: OpDef = activation(
+static SILU: OpDef = unary(
     "silu",
     "x * sigmoid(x), also called swish.",
     PLAIN,
@@ -161,15 +134,10 @@ static SILU: OpDef = activation(
     |site| Work::scaled(site, 3, 1),
 );
 
-static SOFTPLUS: OpDef = activation(
-    "softplus",
-    "ln(1 + e^x).",
-    PLAIN,
-    |site| map_x(site, softplus),
-    |site| Work::scaled(site, 1, 2),
-);
+static SOFTPLUS: OpDef =
+    unary("softplus", "ln(1 + e^x).", PLAIN, |site| map_x(site, softplus), |site| Work::scaled(site, 1, 2));
 
-static SOFTSIGN: OpDef = activation(
+static SOFTSIGN: OpDef = unary(
     "softsign",
     "x / (1 + |x|).",
     PLAIN,
@@ -177,7 +145,7 @@ static SOFTSIGN: OpDef = activation(
     |site| Work::scaled(site, 3, 0),
 );
 
-static THRESHOLDED_RELU: OpDef = activation(
+static THRESHOLDED_RELU: OpDef = unary(
     "thresholded_relu",
     "x where x >= alpha, 0 elsewhere.",
     WITH_ALPHA,
@@ -187,7 +155,7 @@ static THRESHOLDED_RELU: OpDef = activation(
 
 static GELU: OpDef = OpDef {
     infer: gelu_type,
-    ..activation(
+    ..unary(
         "gelu",
         "x times the Gauss distribution function, exact or approximated as mode says.",
         &[Version {
@@ -227,7 +195,7 @@ fn gelu(site: &EvalSite<'_>) -> Result<Vec<Literal>, Fault> {
 static SOFTMAX: OpDef = OpDef {
     form: Form::Other,
     infer: softmax_type,
-    ..activation(
+    ..unary(
         "softmax",
         "e^x divided by the sum of e^x along axis.",
         &[Version {
@@ -266,7 +234,7 @@ fn softmax(site: &EvalSite<'_>) -> Result<Vec<Literal>, Fault> {
 static PRELU: OpDef = OpDef {
     form: Form::Other,
     infer: prelu_type,
-    ..activation(
+    ..unary(
         "prelu",
         "x where x > 0, alpha[c] * x elsewhere, with c the index along dim 1.",
         WITH_ALPHA,
@@ -300,7 +268,7 @@ fn prelu_type(site: &Site<'_>) -> Result<Vec<Type>, Fault> {
 static SOFTPLUS_PARAMETRIC: OpDef = OpDef {
     form: Form::Other,
     infer: softplus_parametric_type,
-    ..activation(
+    ..unary(
         "softplus_parametric",
         "alpha[c] * ln(1 + e^(beta[c] * x)), with c the index along dim 1.",
         WITH_ALPHA_BETA,

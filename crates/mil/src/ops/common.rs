@@ -1,7 +1,7 @@
 //! What the families share: index arithmetic over dense shapes, NumPy broadcasting, frequent inference rules.
 
-use super::{Accept, Domain, Fault, Site};
-use crate::eval::EvalSite;
+use super::{Accept, Domain, Effect, Fault, Form, OpDef, Site, Version, Work};
+use crate::eval::{EvalFn, EvalSite};
 use crate::{Literal, Type};
 use anemone_tensor::{DType, Tensor, num};
 
@@ -24,6 +24,18 @@ pub(crate) const T_FLOATS: Domain = Domain { name: "T", types: &[DType::F16, DTy
 pub(crate) const U_FLOATS: Domain = Domain { name: "U", types: &[DType::F16, DType::F32] };
 /// `T`: `fp16`, `fp32`, `int32`.
 pub(crate) const T_FLOATS_INT32: Domain = Domain { name: "T", types: &[DType::F16, DType::F32, DType::I32] };
+
+/// An op that makes of each element of `x` one of the same type.
+pub(crate) const fn unary(
+    name: &'static str,
+    doc: &'static str,
+    versions: &'static [Version],
+    eval: EvalFn,
+    work: fn(&Site<'_>) -> Option<Work>,
+) -> OpDef {
+    let (effect, form) = (Effect::Pure, Form::Unary);
+    OpDef { name, doc, versions, effect, form, infer: like_x, eval: Some(eval), work }
+}
 
 /// One result of the type of `x`.
 pub(crate) fn like_x(site: &Site<'_>) -> Result<Vec<Type>, Fault> {

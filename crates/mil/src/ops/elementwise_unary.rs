@@ -5,9 +5,9 @@
 
 use super::common::{
     BOOL, STRING, T, T_FLOATS, T_FLOATS_INT32, U, U_FLOATS, booleans, erf, integers, like_x, map_number,
-    map_x, max, min, trunc_i32,
+    map_x, max, min, trunc_i32, unary,
 };
-use super::{Default, Domain, Effect, Fault, Form, OpDef, Param, Site, Version, Work, constant, tensor};
+use super::{Default, Domain, Fault, OpDef, Param, Site, Version, Work, constant, tensor};
 use crate::eval::{EvalFn, EvalSite};
 use crate::{Literal, Opset, Type};
 use anemone_tensor::{DType, num};
@@ -47,28 +47,6 @@ const X: Param = tensor("x", T);
 const FLOATS: &[Version] = &[Version { since: Opset::Ios13, params: &[X], domains: &[T_FLOATS] }];
 const NUMBERS: &[Version] = &[Version { since: Opset::Ios13, params: &[X], domains: &[T_FLOATS_INT32] }];
 const ALPHA_BETA: &[Param] = &[X, constant("alpha", T), constant("beta", T)];
-
-type WorkFn = fn(&Site<'_>) -> Option<Work>;
-
-/// An op whose result has the type of `x`.
-const fn unary(
-    name: &'static str,
-    doc: &'static str,
-    versions: &'static [Version],
-    eval: EvalFn,
-    work: WorkFn,
-) -> OpDef {
-    OpDef {
-        name,
-        doc,
-        versions,
-        effect: Effect::Pure,
-        form: Form::Unary,
-        infer: like_x,
-        eval: Some(eval),
-        work,
-    }
-}
 
 /// A float function that counts as one transcendental.
 const fn function(name: &'static str, doc: &'static str, eval: EvalFn) -> OpDef {

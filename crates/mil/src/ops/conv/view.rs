@@ -35,11 +35,6 @@ impl Conv {
         Ok(Conv { x, weight, bias, window, pads, groups: groups(site)? })
     }
 
-    /// True when every channel is filtered on its own.
-    pub fn is_depthwise(&self, weight: &[usize]) -> bool {
-        self.groups > 1 && weight.get(1) == Some(&1)
-    }
-
     /// Dims of the result for an input and a weight of these dims.
     ///
     /// # Errors
