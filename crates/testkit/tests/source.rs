@@ -144,6 +144,27 @@ fn unsafe_stays_in_the_cpu_engine() {
     judge("`unsafe` belongs to exec", &findings(&files, &["unsafe"]), UNSAFE_ALLOWED);
 }
 
+/// Closures that `from_fn` and `map` of arrays call stay functions of their own without the instructions of the kernel
+/// around them, and every method of a vector in them becomes a call.
+#[test]
+fn methods_of_vectors_stand_in_no_closure_that_makes_an_array() {
+    let vectors = ["s.load", "s.splat", "s.add", "s.mul", "s.fma", "s.max", "s.min", "s.sum", "_mm"];
+    let mut found = Vec::new();
+    for file in SourceFile::of_room("exec").iter().filter(|f| f.path.contains("/kernels/")) {
+        let code = without_tests(&file.code);
+        for (at, line) in code.lines().enumerate() {
+            let makes = line.split_once("from_fn(|").or_else(|| line.split_once(".map(|"));
+            let Some((_, closure)) = makes else { continue };
+            let body = closure.split_once('|').map_or("", |(_, body)| body);
+            let is_vector = |(at, _): (usize, &str)| !body[..at].ends_with(|c: char| c.is_alphanumeric());
+            if vectors.iter().any(|v| body.match_indices(v).any(is_vector)) {
+                found.push((file.path.clone(), at + 1, line.trim().to_string()));
+            }
+        }
+    }
+    judge("vectors want loops", &found, &[]);
+}
+
 #[test]
 fn rooms_of_untrusted_input_forbid_unsafe_and_lossy_casts() {
     for room in ["formats", "import", "mil"] {

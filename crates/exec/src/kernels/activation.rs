@@ -46,20 +46,19 @@ impl Activation {
     /// The function on a vector. NaN stays NaN.
     #[inline(always)]
     pub fn apply<S: Simd>(self, s: S, x: S::F) -> S::F {
-        let clamp = |x, lo, hi| s.min(s.splat(hi), s.max(s.splat(lo), x));
         match self {
             Self::None => x,
             Self::Relu => s.max(s.splat(0.0), x),
-            Self::Relu6 => clamp(x, 0.0, 6.0),
-            Self::Clamp(lo, hi) => clamp(x, lo, hi),
+            Self::Relu6 => clamp(s, x, 0.0, 6.0),
+            Self::Clamp(lo, hi) => clamp(s, x, lo, hi),
             Self::Sigmoid => math::sigmoid(s, x),
             Self::Silu => s.mul(x, math::sigmoid(s, x)),
             Self::Tanh => math::tanh(s, x),
             Self::ScaledTanh(alpha, beta) => s.mul(s.splat(alpha), math::tanh(s, s.mul(s.splat(beta), x))),
             Self::LeakyRelu(alpha) => s.if_lt(x, s.splat(0.0), s.mul(s.splat(alpha), x), x),
-            Self::HardSigmoid(alpha, beta) => clamp(s.fma(s.splat(alpha), x, s.splat(beta)), 0.0, 1.0),
+            Self::HardSigmoid(alpha, beta) => clamp(s, s.fma(s.splat(alpha), x, s.splat(beta)), 0.0, 1.0),
             Self::HardSwish(alpha, beta) => {
-                s.mul(x, clamp(s.fma(s.splat(alpha), x, s.splat(beta)), 0.0, 1.0))
+                s.mul(x, clamp(s, s.fma(s.splat(alpha), x, s.splat(beta)), 0.0, 1.0))
             }
             Self::Gelu => {
                 let e = math::erf(s, s.mul(x, s.splat(std::f32::consts::FRAC_1_SQRT_2)));
@@ -68,6 +67,11 @@ impl Activation {
             }
         }
     }
+}
+
+#[inline(always)]
+fn clamp<S: Simd>(s: S, x: S::F, lo: f32, hi: f32) -> S::F {
+    s.min(s.splat(hi), s.max(s.splat(lo), x))
 }
 
 /// Numbers added to a matrix before the activation.

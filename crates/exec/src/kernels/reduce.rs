@@ -124,7 +124,10 @@ pub(crate) fn fold_columns<S: Simd>(
 ) {
     let mut j = 0;
     while out.len() - j >= 4 * S::LANES {
-        let block: [S::F; 4] = std::array::from_fn(|v| part(s, m, j + v * S::LANES, S::LANES));
+        let mut block = [s.splat(0.0); 4];
+        for (v, block) in block.iter_mut().enumerate() {
+            *block = part(s, m, j + v * S::LANES, S::LANES);
+        }
         let mut sums = [s.splat(f.start()); 4];
         for r in starts.clone() {
             let row = &x[r + j..r + j + 4 * S::LANES];

@@ -2,6 +2,9 @@
 //!
 //! A kernel is written once, generic over [`Simd`], as an `#[inline(always)]` body; [`Isa::run`] compiles it into
 //! one function per instruction set and calls the one that the machine has.
+//!
+//! Methods of vectors stand in loops, not in closures that `map` or `from_fn` call: a closure that LLVM does not inline
+//! lacks the instructions, and every method in it becomes a call that passes vectors through memory.
 
 mod unpack;
 #[cfg(target_arch = "x86_64")]

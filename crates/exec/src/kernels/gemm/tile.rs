@@ -64,7 +64,10 @@ unsafe fn tile<S: Simd, const MR: usize, const NV: usize>(s: S, a: &[f32], b: &[
     for _ in 0..depth {
         // SAFETY: `depth` steps of `MR` and `NV * LANES` elements stay inside the slices.
         unsafe {
-            let row: [S::F; NV] = std::array::from_fn(|v| s.load(pb.add(v * S::LANES)));
+            let mut row = [s.splat(0.0); NV];
+            for (v, x) in row.iter_mut().enumerate() {
+                *x = s.load(pb.add(v * S::LANES));
+            }
             for (i, sums) in sums.iter_mut().enumerate() {
                 let x = s.splat(*pa.add(i));
                 for v in 0..NV {

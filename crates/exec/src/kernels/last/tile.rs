@@ -93,15 +93,21 @@ unsafe fn block<S: Simd, const MR: usize, const NV: usize>(s: S, tile: Tile<'_>)
     let taps = tile.table.len() / MR;
     assert!(tile.weights.len() >= taps * tile.depth * width && tile.bias.len() >= width);
     let (depth, mut b) = (tile.depth, tile.weights.as_ptr());
-    // SAFETY: `bias` holds `NV` vectors.
-    let start: [S::F; NV] = std::array::from_fn(|v| unsafe { s.load(tile.bias.as_ptr().add(v * S::LANES)) });
+    let mut start = [s.splat(0.0); NV];
+    for (v, x) in start.iter_mut().enumerate() {
+        // SAFETY: `bias` holds `NV` vectors.
+        *x = unsafe { s.load(tile.bias.as_ptr().add(v * S::LANES)) };
+    }
     let mut sums = [start; MR];
     for rows in tile.table.chunks_exact(MR) {
         let rows: [*const f32; MR] = std::array::from_fn(|i| rows[i]);
         for k in 0..depth {
             // SAFETY: the rows are readable for `depth` floats, the weights hold `taps * depth` rows of `NV` vectors.
             unsafe {
-                let row: [S::F; NV] = std::array::from_fn(|v| s.load(b.add(v * S::LANES)));
+                let mut row = [s.splat(0.0); NV];
+                for (v, x) in row.iter_mut().enumerate() {
+                    *x = s.load(b.add(v * S::LANES));
+                }
                 for (i, sums) in sums.iter_mut().enumerate() {
                     let x = s.splat(*rows[i].add(k));
                     for v in 0..NV {

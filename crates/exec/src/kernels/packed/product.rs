@@ -359,7 +359,10 @@ trait Dot {
         let mut total = [[s.splat(0.0); M]; R];
         for first in (0..w.columns).step_by(segment) {
             let columns = segment.min(w.columns - first);
-            let tables = j.map(|j| self.table(s, w, j, first));
+            let mut tables = [self.table(s, w, j[0], first); R];
+            for (table, j) in tables.iter_mut().zip(j) {
+                *table = self.table(s, w, j, first);
+            }
             let mut sums = [[[s.splat(0.0); 2]; M]; R];
             let starts = j.map(|j| j * w.pitch + first * bits / 8);
             // Codes of three bytes a lane are read four bytes a lane.
@@ -398,7 +401,11 @@ trait Dot {
                 }
             }
         }
-        total.map(|t| t.map(|t| s.sum(t)))
+        let mut out = [[0f32; M]; R];
+        for (out, total) in out.as_flattened_mut().iter_mut().zip(total.as_flattened()) {
+            *out = s.sum(*total);
+        }
+        out
     }
 
     /// What a segment looks its codes up in.
@@ -623,8 +630,11 @@ impl Dot for Unpacked {
                     }
                 }
             }
-            let [sums] = sums;
-            sums.map(|[a, b]| s.sum(s.add(a, b)))
+            let mut out = [0f32; M];
+            for (out, [a, b]) in out.iter_mut().zip(sums[0]) {
+                *out = s.sum(s.add(a, b));
+            }
+            out
         })
     }
 
