@@ -1,5 +1,6 @@
 //! `advise`: which unit, which compression, which rewrite and which path for a model on a device, with reasons.
 
+use crate::open::open_to_look;
 use crate::size::APP_BYTES;
 use crate::{ConvertOptions, Error, SimulateOptions, convert, open, simulated};
 use anemone_ane::simulate::{Bound, Interval, Timeline};
@@ -96,7 +97,7 @@ pub struct Advised {
 /// When the model does not open or convert, or has no such function.
 pub fn advise(path: &Path, function: Option<&str>, device: &Arc<Device>) -> Result<Advised, Error> {
     if !path.extension().is_some_and(|e| e.eq_ignore_ascii_case("onnx")) {
-        let opened = open(path)?;
+        let opened = open_to_look(path)?;
         return of_program(&opened.program, function, device).map_err(|e| e.at(path));
     }
     let folder =

@@ -56,7 +56,7 @@ pub use error::{Error, ErrorKind};
 pub use fix::{FixOptions, Fixed, FixedFunction, Left, Why, fix};
 pub use inspect::{Inspection, inspect};
 pub use model::{Detection, LoadOptions, Model, State};
-pub use open::{Container, Opened, open};
+pub use open::{Container, Opened, left_out, open};
 pub use overflow::{Advice, Fault, Finding, Overflow, Range, find_overflow};
 pub use plan::{device_named, plan, target};
 pub use run::{Ran, Ranked, Statistics, best_labels, read_labels, run, statistics};

@@ -1,6 +1,7 @@
 //! `check`: what in a model keeps it from the Neural Engine, and whether it meets its gates.
 
-use crate::{Container, Error, SimulateOptions, open, simulated};
+use crate::open::open_to_look;
+use crate::{Container, Error, SimulateOptions, simulated};
 use anemone_ane::simulate::Interval;
 use anemone_ane::{Device, Os, Plan, Units};
 use anemone_lint::{Finding, Gate, Judged, Measured, Rule, Severity, Subject, rules, weight_bytes};
@@ -73,7 +74,7 @@ pub fn check(path: &Path, options: &CheckOptions) -> Result<Checked, Error> {
             "there is no rule `{name}`; `anemone check --list` shows those there are"
         )));
     }
-    let opened = open(path)?;
+    let opened = open_to_look(path)?;
     let verified = anemone_mil::verify(&opened.program, Level::Imported).map_err(|faults| {
         Error::new(format!("the program has {} faults:\n{faults}", faults.count())).at(path)
     })?;

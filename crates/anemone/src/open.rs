@@ -2,7 +2,7 @@
 
 use crate::{Error, ErrorKind, files, nearest};
 use anemone_mil::{Level, Program, VerifiedFunction};
-use anemone_package::{Kept, Package, Pipeline, Runnable};
+use anemone_package::{Kept, Package, Pipeline, Runnable, StageModel};
 use std::path::Path;
 
 /// What kind of file or folder a program was read from.
@@ -67,6 +67,68 @@ pub fn open(path: &Path) -> Result<Opened, Error> {
         vec!["weights are not part of a text file; the program can be shown and planned, not run".to_owned()];
     let (kept, maps) = (Kept::default(), files::Maps::default());
     Ok(Opened { container: Container::Text, program, kept, notes, maps })
+}
+
+/// As [`open`], for verbs that only look: of a pipeline with one ML program it opens that program, such as the body of an
+/// object detector.
+///
+/// # Errors
+/// As [`open`], and when the pipeline has several ML programs, or stages that do not run.
+pub(crate) fn open_to_look(path: &Path) -> Result<Opened, Error> {
+    let pipeline = match open_loadable(path)? {
+        Loadable::Program(opened) => return Ok(*opened),
+        Loadable::Pipeline(pipeline) => pipeline,
+    };
+    let mut programs = programs(&pipeline);
+    let names: Vec<String> = programs.iter().map(|(name, _)| format!("{name:?}")).collect();
+    match (programs.pop(), programs.is_empty()) {
+        (Some((_, program)), true) => {
+            let (kept, maps) = (Kept::default(), files::Maps::default());
+            Ok(Opened { container: Container::Package, program, kept, notes: pipeline.notes, maps })
+        }
+        _ => Err(Error::new(format!(
+            "is a pipeline of {} ML programs, {}, and only those with one can be looked into; export its stages on \
+             their own, or use run, bench and verify, which take all of it",
+            names.len(),
+            names.join(", ")
+        ))
+        .of_kind(ErrorKind::Unsupported)
+        .at(path)),
+    }
+}
+
+/// What a verb that only looks leaves out of a pipeline, in a sentence; `None` for everything else.
+pub fn left_out(path: &Path) -> Option<String> {
+    if !(path.is_dir() && path.join("Manifest.json").exists()) {
+        return None;
+    }
+    let overview = anemone_package::overview(&files::Folder::open(path).ok()?).ok()?;
+    let kinds: Vec<&str> = overview.stages.iter().map(|s| s.overview.kind.as_str()).collect();
+    let at = overview.stages.iter().position(|s| s.overview.is_program());
+    let place = at.map_or_else(|| "a stage".to_owned(), |i| format!("stage {i}"));
+    (!kinds.is_empty()).then(|| {
+        format!(
+            "the model is a pipeline ({}); this is about its only ML program, {place}, and leaves the rest out",
+            kinds.join(", ")
+        )
+    })
+}
+
+/// The programs of a pipeline in order, each with its stage, or the number of that where it has no name; those of inner
+/// pipelines have both: `head/0`.
+pub(crate) fn programs(pipeline: &Pipeline) -> Vec<(String, Program)> {
+    let mut found = Vec::new();
+    for (i, stage) in pipeline.stages.iter().enumerate() {
+        let name = if stage.name.is_empty() { i.to_string() } else { stage.name.clone() };
+        match &stage.model {
+            StageModel::Program(program) => found.push((name, (**program).clone())),
+            StageModel::Pipeline(inner) => {
+                found.extend(programs(inner).into_iter().map(|(within, p)| (format!("{name}/{within}"), p)));
+            }
+            StageModel::Suppression(_) => {}
+        }
+    }
+    found
 }
 
 impl Opened {

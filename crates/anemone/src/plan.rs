@@ -1,6 +1,7 @@
 //! `plan`: where each op would run.
 
-use crate::{Error, open};
+use crate::Error;
+use crate::open::open_to_look;
 use anemone_ane::{Device, Os, Plan, Units};
 use std::path::Path;
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use std::sync::Arc;
 /// # Errors
 /// When the package does not open, or has no such function.
 pub fn plan(path: &Path, function: Option<&str>, device: &Arc<Device>, units: Units) -> Result<Plan, Error> {
-    let opened = open(path)?;
+    let opened = open_to_look(path)?;
     let function = opened.verified(function).map_err(|e| e.at(path))?;
     Ok(anemone_ane::plan(function, device, units))
 }

@@ -1,8 +1,9 @@
 //! `report`: everything that is known of a function on a device, for one page.
 
 use crate::lint::{CheckOptions, Located};
+use crate::open::open_to_look;
 use crate::simulate::{SimulateOptions, Simulated, simulated};
-use crate::{Container, Error, files, open};
+use crate::{Container, Error, files};
 use anemone_ane::simulate::{Bound, Interval};
 use anemone_ane::{Device, Plan, Unit, Units};
 use anemone_lint::Severity;
@@ -133,7 +134,7 @@ pub struct Span {
 /// # Errors
 /// When the model does not open, is faulty, or has no such function.
 pub fn report(path: &Path, options: &ReportOptions) -> Result<Report, Error> {
-    let opened = open(path)?;
+    let opened = open_to_look(path)?;
     let ticket = opened.verified(options.function.as_deref()).map_err(|e| e.at(path))?;
     let function = ticket.function();
     let plan = anemone_ane::plan(ticket, &options.device, options.units);

@@ -1,6 +1,7 @@
 //! `show`: a program as MIL text.
 
-use crate::{Container, Error, open};
+use crate::open::open_to_look;
+use crate::{Container, Error};
 use anemone_mil::text::{self, ConstOrder, PrintOptions};
 use std::path::Path;
 
@@ -9,7 +10,7 @@ use std::path::Path;
 /// # Errors
 /// When the model does not open or has no such function.
 pub fn show(path: &Path, function: Option<&str>, compact: bool) -> Result<String, Error> {
-    let mut opened = open(path)?;
+    let mut opened = open_to_look(path)?;
     if function.is_some() {
         let name = opened.function(function).map_err(|e| e.at(path))?.name.clone();
         opened.program.functions.retain(|f| f.name == name);

@@ -1,8 +1,8 @@
 //! `simulate`: how long a function would take on a device, and what it would wait for.
 
+use crate::Error;
 use crate::extents::{with_batch, with_extents};
-use crate::open::verified;
-use crate::{Error, open};
+use crate::open::{open_to_look, verified};
 use anemone_ane::simulate::{Load, Timeline};
 use anemone_ane::{Device, Plan, Units};
 use anemone_mil::{Function, Program};
@@ -51,7 +51,7 @@ pub struct Simulated {
 /// # Errors
 /// When the package does not open or has no such function, or an op cannot take the batch.
 pub fn simulate(path: &Path, options: &SimulateOptions) -> Result<Simulated, Error> {
-    let opened = open(path)?;
+    let opened = open_to_look(path)?;
     let function = opened.function(options.function.as_deref()).map_err(|e| e.at(path))?;
     simulated(&opened.program, function, options).map_err(|e| e.at(path))
 }

@@ -1,9 +1,9 @@
 //! Sweeps: one figure of a simulation after another while one thing changes.
 
 use crate::extents::{Allowed, Axis, axes, fed_bytes, with_extents};
-use crate::open::verified;
+use crate::open::{open_to_look, verified};
 use crate::simulate::priced;
-use crate::{Error, ErrorKind, SimulateOptions, Simulated, open, simulated};
+use crate::{Error, ErrorKind, SimulateOptions, Simulated, simulated};
 use anemone_ane::simulate::Interval;
 use anemone_ane::{Device, Unit};
 use anemone_mil::{Function, Program};
@@ -127,7 +127,7 @@ pub struct Sweep {
 /// As [`crate::simulate`]; when nothing in the function has the name, its extents are not free to take the values, or
 /// an op has another extent baked in.
 pub fn sweep(path: &Path, options: &SimulateOptions, spec: &SweepSpec) -> Result<Sweep, Error> {
-    let opened = open(path)?;
+    let opened = open_to_look(path)?;
     let function = opened.function(options.function.as_deref()).map_err(|e| e.at(path))?;
     let found = match &spec.values {
         SweepValues::All => devices(&opened.program, function, options, Device::known().to_vec()),

@@ -1,13 +1,12 @@
 //! The programs of a model, each with the inputs that it takes there.
 
 use crate::data::{self, Inputs};
-use crate::open::{Loadable, open_loadable};
+use crate::open::{Loadable, open_loadable, programs};
 use crate::{Error, Model, features};
 use anemone_exec::Precision;
 use anemone_mil::Program;
 use anemone_mil::interface::FunctionInterface;
 use anemone_model::{Features, Port};
-use anemone_package::{Pipeline, StageModel};
 use std::path::Path;
 
 /// A program: the whole model, or one of a pipeline.
@@ -62,8 +61,7 @@ pub(crate) fn subjects<'a>(
         }
         Loadable::Pipeline(pipeline) => pipeline,
     };
-    let mut programs = Vec::new();
-    collect(&pipeline, "", &mut programs);
+    let programs = programs(&pipeline);
     let mut options = Model::options().precision(Precision::F32);
     if let Some(function) = function {
         options = options.function(function);
@@ -71,24 +69,11 @@ pub(crate) fn subjects<'a>(
     let mut model = Model::of(Loadable::Pipeline(pipeline), options)?;
     let given = data::gather(inputs, model.interface(), model.ports())?;
     let seen = model.taken_by_programs(&given)?;
-    let subject = |((prefix, program), taken): ((String, Program), Features)| Subject {
-        prefix,
+    let subject = |((stage, program), taken): ((String, Program), Features)| Subject {
+        prefix: format!("{stage}/"),
         program,
         function: None,
         given: Given::Seen(taken),
     };
     Ok(programs.into_iter().zip(seen).map(subject).collect())
-}
-
-/// The programs of a pipeline in order, each with its stage, or the number of that where it has no name.
-fn collect(pipeline: &Pipeline, above: &str, into: &mut Vec<(String, Program)>) {
-    for (i, stage) in pipeline.stages.iter().enumerate() {
-        let name = if stage.name.is_empty() { i.to_string() } else { stage.name.clone() };
-        let prefix = format!("{above}{name}/");
-        match &stage.model {
-            StageModel::Program(program) => into.push((prefix, (**program).clone())),
-            StageModel::Pipeline(inner) => collect(inner, &prefix, into),
-            StageModel::Suppression(_) => {}
-        }
-    }
 }

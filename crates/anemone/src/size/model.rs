@@ -1,7 +1,8 @@
 //! The weights and states of a model that is there.
 
 use super::subject::{Cache, Group, Origin, Part, Piece, StateSize, Subject};
-use crate::{Container, Error, convert, open};
+use crate::open::open_to_look;
+use crate::{Container, Error, convert};
 use anemone_mil::interface::{ArrayFeature, Feature, FeatureKind};
 use anemone_mil::{DType, Program};
 use anemone_package::{WeightShape, summary};
@@ -13,7 +14,7 @@ pub(super) fn of(path: &Path) -> Result<Subject, Error> {
     let (program, what) = if onnx {
         (convert::imported(path)?, "ONNX model")
     } else {
-        let opened = open(path)?;
+        let opened = open_to_look(path)?;
         let what = match opened.container {
             Container::Package => "package",
             Container::Compiled => "compiled model",

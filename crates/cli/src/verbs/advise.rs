@@ -9,6 +9,7 @@ use anemone::{Advised, Error};
 pub(super) fn run(args: &AdviseArgs) -> Result<Outcome, Error> {
     let device = anemone::target(&args.device, args.os)?;
     let advised = anemone::advise(&args.model, args.function.as_deref(), &device)?;
+    super::tell_of_rest(&args.model);
     if args.json {
         print_json(&json::Advise::of(&args.model, &advised))?;
     } else {

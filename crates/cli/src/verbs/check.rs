@@ -22,6 +22,7 @@ pub(super) fn run(args: &CheckArgs) -> Result<Outcome, Error> {
     let mut checked = Vec::new();
     for path in models(args, &options)? {
         let found = anemone::lint::check(&path, &options)?;
+        super::tell_of_rest(&path);
         checked.push((path, found));
     }
     match args.format() {

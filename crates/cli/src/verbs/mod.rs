@@ -29,6 +29,7 @@ use anemone::Error;
 use anemone::data::Inputs;
 use serde::Serialize;
 use std::io::Write;
+use std::path::Path;
 
 /// Runs the verb that the arguments name.
 pub(crate) fn run(args: Args) -> Result<Outcome, Error> {
@@ -75,6 +76,11 @@ fn print_json(report: &impl Serialize) -> Result<(), Error> {
 pub(crate) fn note(text: &str) {
     // Nobody to tell is no failure.
     let _ = writeln!(std::io::stderr(), "{} {text}", crate::style::dim("note:"));
+}
+
+/// Says on stderr what of a pipeline a verb that only looks has left out.
+fn tell_of_rest(model: &Path) {
+    anemone::left_out(model).iter().for_each(|text| note(text));
 }
 
 impl From<InputArgs> for Inputs {

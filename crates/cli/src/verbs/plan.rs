@@ -11,6 +11,7 @@ use std::collections::HashMap;
 pub(super) fn run(args: &PlanArgs) -> Result<Outcome, Error> {
     let device = anemone::target(&args.device, args.os)?;
     let plan = anemone::plan(&args.model, args.function.as_deref(), &device, args.units)?;
+    super::tell_of_rest(&args.model);
     if args.json {
         print_json(&json::Plan::of(&args.model, &plan))?;
         return Ok(Outcome::Clean);

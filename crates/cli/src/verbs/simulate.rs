@@ -23,6 +23,7 @@ pub(super) fn run(args: &SimulateArgs) -> Result<Outcome, Error> {
         return super::sweep::run(args, &options, spec);
     }
     let simulated = anemone::simulate(&args.model, &options)?;
+    super::tell_of_rest(&args.model);
     let mut files = Files::default();
     if let Some(path) = &args.trace {
         let trace = json::Trace::simulated(&args.model, &simulated);

@@ -15,6 +15,7 @@ const USUAL: [&str; 6] = ["a17-pro", "a18-pro", "a19-pro", "m1", "m4", "m4-max"]
 pub(super) fn run(args: &SizeArgs) -> Result<Outcome, Error> {
     let devices = devices(&args.devices)?;
     let subject = anemone::size::size(&args.model)?;
+    super::tell_of_rest(&args.model);
     if args.json {
         print_json(&json::Size::of(&args.model, &subject, &args.context, &devices, args.shard))?;
         return Ok(Outcome::Clean);

@@ -1,6 +1,6 @@
 //! `plan`.
 
-use crate::command::anemone;
+use crate::command::{anemone, list};
 
 const UNITS: [&str; 4] = ["all", "cpu-and-ne", "cpu-and-gpu", "cpu-only"];
 
@@ -61,4 +61,37 @@ fn a_function_is_planned_by_name() {
     let plan = |name| anemone(args.into_iter().chain([name])).json("anemone.plan/1");
     assert!(plan("beta")["ops"].as_array().unwrap().len() > plan("plain")["ops"].as_array().unwrap().len());
     anemone(args.into_iter().chain(["gamma"])).fails(&["functions.mlpackage", "gamma", "beta"]);
+}
+
+#[test]
+fn a_detector_is_looked_into_by_its_one_program() {
+    let model = "interfaces/detector/model.mlpackage";
+    let folder = tempfile::tempdir().unwrap();
+    let page = folder.path().join("page.html").to_str().unwrap().to_owned();
+    let verbs: [&[&str]; 6] = [
+        &["plan", model],
+        &["show", model],
+        &["simulate", model],
+        &["size", model],
+        &["advise", model],
+        &["report", model, "-o", &page],
+    ];
+    for args in verbs {
+        let run = anemone(args);
+        let words = ["pipeline (mlProgram, nonMaximumSuppression)", "stage 0", "leaves the rest out"];
+        assert!(words.iter().all(|w| run.err.contains(w)), "{args:?}: {run:?}");
+        run.ended(0);
+    }
+    let run = anemone(["check", model]);
+    assert!(run.err.contains("leaves the rest out"), "{run:?}");
+    // What writes packages does not lose stages, and of several programs none is picked.
+    let out = folder.path().join("o.mlpackage").to_str().unwrap().to_owned();
+    anemone(["fix", model, "-o", &out]).fails(&["pipeline"]);
+    anemone(["compress", model, "-o", &out, "--palettize", "4"]).fails(&["pipeline"]);
+    anemone(["plan", "interfaces/nested-two/model.mlpackage"]).fails(&[
+        "4 ML programs",
+        "body/0",
+        "run, bench",
+    ]);
+    assert_eq!(list(folder.path()), ["page.html"]);
 }

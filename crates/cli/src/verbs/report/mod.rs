@@ -17,6 +17,7 @@ pub(super) fn run(args: &ReportArgs) -> Result<Outcome, Error> {
         function: args.function.clone(),
     };
     let report = anemone::report::report(&args.model, &options)?;
+    crate::verbs::tell_of_rest(&args.model);
     let data = json::Report::of(&args.model, &report);
     if args.json {
         print_json(&data)?;
