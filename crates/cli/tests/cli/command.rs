@@ -143,10 +143,12 @@ pub fn document(out: &str, schema: &str) -> Value {
     value
 }
 
-/// No line is longer than 100 columns.
+/// No line is longer than 100 columns, the path of the checkout aside, which may be of any length.
 #[track_caller]
 pub fn fits(text: &str) {
+    let checkout = corpus("");
     for line in text.lines() {
+        let line = line.replace(&*checkout.to_string_lossy(), "");
         assert!(line.chars().count() <= 100, "{} columns: {line}", line.chars().count());
     }
 }

@@ -614,15 +614,15 @@ impl Dot for Unpacked {
         j: [usize; R],
         x: &[&[f32]; M],
     ) -> [[f32; M]; R] {
-        let mut run = [0f32; 256];
-        j.map(|j| {
+        let (mut run, mut out) = ([0f32; 256], [[0f32; M]; R]);
+        for (out, j) in out.iter_mut().zip(j) {
+            let table = self.table(s, p.weight, j, 0);
             let mut sums = [[[s.splat(0.0); 2]; M]];
             for first in (0..p.weight.columns).step_by(run.len()) {
                 let end = p.weight.columns.min(first + run.len());
                 p.weight.decode(j, first..end, &mut run[..end - first]);
                 run[end - first..].fill(0.0);
                 for at in (0..end - first).step_by(2 * S::LANES) {
-                    let table = self.table(s, p.weight, j, 0);
                     // SAFETY: `run` and `x` have whole steps of two vectors.
                     unsafe {
                         let x = x.map(|x| x.as_ptr().add(first + at).cast());
@@ -630,12 +630,11 @@ impl Dot for Unpacked {
                     }
                 }
             }
-            let mut out = [0f32; M];
             for (out, [a, b]) in out.iter_mut().zip(sums[0]) {
                 *out = s.sum(s.add(a, b));
             }
-            out
-        })
+        }
+        out
     }
 
     #[inline(always)]
