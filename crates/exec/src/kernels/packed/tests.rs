@@ -175,7 +175,7 @@ fn a_matrix_that_does_not_fit_its_bytes_or_grids_is_refused() {
 fn products_in_whole_numbers_lose_less_than_half_precision() {
     let mut rng = Rng::new(14);
     let grids = [[(1, 1), (0, 0)], [(3, 1), (6, 1)], [(1, 2), (6, 4)], [(6, 16), (6, 16)], [(1, 8), (2, 8)]];
-    // Rows that are cut into bands, the last one not a whole step, with one group of rows that is not full.
+    // Long rows that do not end on a step, with one group of rows that is not full.
     let wide = [(8200, [(1, 1), (0, 0)]), (8192, [(2, 4), (6, 8)])];
     for &code in &CODES[1..] {
         let narrow = grids.into_iter().flat_map(|g| [(512, g), (528, [(2, 1), (3, 1)])]);

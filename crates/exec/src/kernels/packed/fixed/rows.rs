@@ -1,24 +1,10 @@
-//! The walk over rows, whatever the instructions: streams, bands of columns, segments, ends of rows.
+//! The walk over rows, whatever the instructions: streams, segments, ends of rows.
 
 use super::{Activations, BLOCK};
 use crate::kernels::packed::product::{AHEAD, STREAMS, apart};
 use crate::kernels::packed::{Grid, PackedMatrix};
 use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
 use std::ops::Range;
-
-/// Columns whose activations stay in the nearest cache while some groups of rows are multiplied: 8 KB.
-const BAND: usize = 4096;
-/// Groups of rows that are multiplied by a band before the next band is.
-const GROUPS: usize = 8;
-
-/// Columns of a band: at most `most`, whole segments or pieces of the one there is, of about even length.
-fn band(most: usize, segment: usize, columns: usize) -> usize {
-    if segment < columns {
-        return segment.max(most / segment * segment);
-    }
-    // Steps and spans of all codes divide 512.
-    columns.div_ceil(columns.div_ceil(most)).next_multiple_of(512)
-}
 
 /// How the codes of a row of a weight are multiplied.
 pub(super) trait Dot<'w>: Copy {
@@ -60,7 +46,7 @@ pub(super) fn prefetch(p: *const u8) {
     unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) };
 }
 
-/// Adds `steps` steps from block `at` on. Where a run of steps ends, what is asked for ahead lies `skip` bytes on.
+/// Adds `steps` steps from block `at` on.
 ///
 /// # Safety
 /// As [`Dot::step`], for as many steps.
@@ -71,19 +57,16 @@ unsafe fn run<'w, D: Dot<'w>>(
     x: &Activations<'_>,
     at: usize,
     steps: usize,
-    skip: usize,
     sums: &mut [D::Sums; STREAMS],
 ) {
-    let end = steps * D::BYTES;
     for i in 0..steps {
         let here = i * D::BYTES;
-        let ahead = AHEAD + if here + AHEAD >= end { skip } else { 0 };
         let mut at_hand = p;
         for p in &mut at_hand {
             *p = p.wrapping_add(here);
         }
         // SAFETY: the contract.
-        unsafe { D::step(rows, at_hand, x, at + i * D::BLOCKS, ahead, sums) };
+        unsafe { D::step(rows, at_hand, x, at + i * D::BLOCKS, AHEAD, sums) };
     }
 }
 
@@ -96,21 +79,11 @@ pub(super) fn each_row<'w, D: Dot<'w>>(
     out: &mut [f32],
 ) {
     let walk = Walk::over(w);
-    let groups = rows.len().div_ceil(STREAMS);
-    for some in (0..groups).step_by(GROUPS) {
-        for first in (0..w.columns).step_by(walk.band) {
-            let columns = first..w.columns.min(first + walk.band);
-            for group in some..groups.min(some + GROUPS) {
-                let j = apart::<STREAMS>(&rows, group);
-                let sums = walk.part::<D>(x, j, columns.clone());
-                for r in 0..STREAMS {
-                    // The last group may name the last row more than once.
-                    if r == 0 || j[r] != j[r - 1] {
-                        let out = &mut out[j[r] - rows.start];
-                        *out = if first == 0 { sums[r] } else { *out + sums[r] };
-                    }
-                }
-            }
+    for group in 0..rows.len().div_ceil(STREAMS) {
+        let j = apart::<STREAMS>(&rows, group);
+        let sums = walk.rows::<D>(x, j);
+        for (j, sum) in j.into_iter().zip(sums) {
+            out[j - rows.start] = sum;
         }
     }
 }
@@ -151,8 +124,6 @@ struct Walk<'w> {
     segment: usize,
     /// Scales change within a block of activations: kernels apply them.
     short: bool,
-    /// Columns whose activations stay near.
-    band: usize,
 }
 
 impl<'w> Walk<'w> {
@@ -160,33 +131,25 @@ impl<'w> Walk<'w> {
     fn over(w: &'w PackedMatrix) -> Self {
         let segment = w.segment();
         let short = segment < w.columns && !segment.is_multiple_of(BLOCK);
-        let band = band(BAND, if short { w.columns } else { segment }, w.columns);
         let (tables, scales) = (Blocks::of(w.tables.as_ref(), w), Blocks::of(w.scales.as_ref(), w));
-        Self { w, tables, scales, segment, short, band }
+        Self { w, tables, scales, segment, short }
     }
 
-    /// Sums of rows `j` over some columns, segment by segment.
+    /// Sums of rows `j`, segment by segment.
     #[inline(always)]
-    fn part<D: Dot<'w>>(
-        &self,
-        x: &Activations<'_>,
-        j: [usize; STREAMS],
-        columns: Range<usize>,
-    ) -> [f32; STREAMS] {
+    fn rows<D: Dot<'w>>(&self, x: &Activations<'_>, j: [usize; STREAMS]) -> [f32; STREAMS] {
         let (w, bits) = (self.w, self.w.code.bits() as usize);
         let segment = if self.short { w.columns } else { self.segment };
         let mut totals = [0f32; STREAMS];
-        for first in columns.clone().step_by(segment) {
-            let len = segment.min(columns.end - first);
+        for first in (0..w.columns).step_by(segment) {
+            let len = segment.min(w.columns - first);
             let (kind, unit) = self.row::<D>(j[0], first);
             let (mut kinds, mut units, mut bytes) = ([kind; STREAMS], [unit; STREAMS], [&[][..]; STREAMS]);
             for r in 0..STREAMS {
                 (kinds[r], units[r]) = self.row(j[r], first);
                 bytes[r] = &w.row(j[r])[first * bits / 8..][..(len * bits).div_ceil(8)];
             }
-            let last = first + len == columns.end && columns.len() < w.columns;
-            let skip = if last { w.pitch - columns.len() * bits / 8 } else { 0 };
-            let sums = segment_sums(&kinds, bytes, x, first / BLOCK, skip);
+            let sums = segment_sums(&kinds, bytes, x, first / BLOCK);
             for r in 0..STREAMS {
                 totals[r] += sums[r] * units[r];
             }
@@ -223,7 +186,6 @@ fn segment_sums<'w, D: Dot<'w>>(
     bytes: [&[u8]; STREAMS],
     x: &Activations<'_>,
     at: usize,
-    skip: usize,
 ) -> [f32; STREAMS] {
     const { assert!(D::BYTES <= LONGEST) };
     let steps = bytes[0].len() / D::BYTES;
@@ -232,7 +194,7 @@ fn segment_sums<'w, D: Dot<'w>>(
     assert!((at + blocks) * BLOCK <= x.numbers.len() && bytes.iter().all(|b| b.len() == bytes[0].len()));
     let mut sums = [D::zero(); STREAMS];
     // SAFETY: as many bytes and activations are there.
-    unsafe { run(rows, bytes.map(<[u8]>::as_ptr), x, at, steps, skip, &mut sums) };
+    unsafe { run(rows, bytes.map(<[u8]>::as_ptr), x, at, steps, &mut sums) };
     if rest > 0 {
         let mut tails = [[0u8; LONGEST]; STREAMS];
         for (tail, bytes) in tails.iter_mut().zip(bytes) {
