@@ -178,7 +178,7 @@ mod tests {
         }
     }
 
-    /// Expected systems: Apple's lists of what iOS 16, 18 and 27 run on.
+    /// Expected systems: public lists of what iOS 16, 18 and 27 run on.
     #[test]
     fn phones_are_planned_for_the_newest_ios_they_run() {
         let os = |name: &str| Device::named(name).expect("known").os.map(|os| os.to_string());

@@ -11,7 +11,7 @@ use std::path::Path;
 /// A picture of one channel: 0 is black and 1 is white.
 ///
 /// This is how Apple's frameworks read the pixel format `OneComponent16Half`: Accelerate documents its samples,
-/// `Pixel_16F`, as values from 0 to 1 as a rule, and Core Image draws them so.
+/// `Pixel_16F`, as values from 0 to 1 as a rule.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Gray {
     /// Pixels per row.

@@ -112,7 +112,6 @@ impl<'w, const BITS: usize> Dot<'w> for Codes<'w, BITS> {
         p: [*const u8; STREAMS],
         x: &Activations<'_>,
         at: usize,
-        ahead: usize,
         sums: &mut [__m256; STREAMS],
     ) {
         // SAFETY: the contract.
@@ -127,7 +126,7 @@ impl<'w, const BITS: usize> Dot<'w> for Codes<'w, BITS> {
                     for ((row, p), total) in rows.iter().zip(p).zip(&mut *sums) {
                         let p = p.add(i * 32);
                         if two == 0 {
-                            prefetch(p.wrapping_add(ahead));
+                            prefetch(p);
                         }
                         let codes = _mm256_loadu_si256(p.cast());
                         let codes = _mm256_srl_epi16(codes, _mm_cvtsi32_si128((two * 2 * BITS) as i32));
@@ -165,7 +164,6 @@ impl<const SIGNED: bool> Dot<'_> for Bytes<SIGNED> {
         p: [*const u8; STREAMS],
         x: &Activations<'_>,
         at: usize,
-        ahead: usize,
         totals: &mut [__m256; STREAMS],
     ) {
         // SAFETY: the contract.
@@ -175,7 +173,7 @@ impl<const SIGNED: bool> Dot<'_> for Bytes<SIGNED> {
                 let x = load(x, at, t);
                 for (p, sum) in p.into_iter().zip(&mut sums) {
                     let p = p.add(t * 16);
-                    prefetch(p.wrapping_add(ahead));
+                    prefetch(p);
                     let raw = _mm_loadu_si128(p.cast());
                     let wide = if SIGNED { _mm256_cvtepi8_epi16(raw) } else { _mm256_cvtepu8_epi16(raw) };
                     *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(wide, x));

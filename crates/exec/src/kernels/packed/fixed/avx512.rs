@@ -133,7 +133,6 @@ impl<'w, const BITS: usize, const VNNI: bool, const SHORT: bool> Dot<'w> for Wor
         p: [*const u8; STREAMS],
         x: &Activations<'_>,
         at: usize,
-        ahead: usize,
         sums: &mut [__m512; STREAMS],
     ) {
         // SAFETY: the contract.
@@ -145,7 +144,7 @@ impl<'w, const BITS: usize, const VNNI: bool, const SHORT: bool> Dot<'w> for Wor
                 let x = [load(x, at, t), load(x, at, t + 1), load(x, at, t + 2), load(x, at, t + 3)];
                 for ((row, p), total) in rows.iter().zip(p).zip(&mut *sums) {
                     if four == 0 {
-                        prefetch(p.wrapping_add(ahead));
+                        prefetch(p);
                     }
                     let codes = _mm512_loadu_si512(p.cast());
                     let mut sum = _mm512_setzero_si512();
@@ -169,6 +168,18 @@ fn shift(n: u32) -> __m128i {
     unsafe { _mm_cvtsi32_si128(n.cast_signed()) }
 }
 
+/// Adds whole numbers in units of block `at`.
+#[inline(always)]
+unsafe fn settle(totals: &mut [__m512; STREAMS], sums: [__m512i; STREAMS], x: &Activations<'_>, at: usize) {
+    // SAFETY: the contract of a step: as many units as blocks.
+    unsafe {
+        let unit = _mm512_set1_ps(*x.units.as_ptr().add(at));
+        for (total, sum) in totals.iter_mut().zip(sums) {
+            *total = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum), unit, *total);
+        }
+    }
+}
+
 /// 8-bit integers.
 #[derive(Clone, Copy)]
 struct Bytes<const VNNI: bool, const SIGNED: bool>;
@@ -189,7 +200,6 @@ impl<const VNNI: bool, const SIGNED: bool> Dot<'_> for Bytes<VNNI, SIGNED> {
         p: [*const u8; STREAMS],
         x: &Activations<'_>,
         at: usize,
-        ahead: usize,
         totals: &mut [__m512; STREAMS],
     ) {
         // SAFETY: the contract.
@@ -199,16 +209,13 @@ impl<const VNNI: bool, const SIGNED: bool> Dot<'_> for Bytes<VNNI, SIGNED> {
                 let x = load(x, at, t);
                 for (p, sum) in p.into_iter().zip(&mut sums) {
                     let p = p.add(t * 32);
-                    prefetch(p.wrapping_add(ahead));
+                    prefetch(p);
                     let raw = _mm256_loadu_si256(p.cast());
                     let wide = if SIGNED { _mm512_cvtepi8_epi16(raw) } else { _mm512_cvtepu8_epi16(raw) };
                     *sum = multiply_add::<VNNI>(*sum, wide, x);
                 }
             }
-            let unit = _mm512_set1_ps(*x.units.as_ptr().add(at));
-            for (total, sum) in totals.iter_mut().zip(sums) {
-                *total = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum), unit, *total);
-            }
+            settle(totals, sums, x, at);
         }
     }
 }
@@ -276,7 +283,6 @@ impl<'w, const BITS: usize> Dot<'w> for Indices<'w, BITS> {
         p: [*const u8; STREAMS],
         x: &Activations<'_>,
         at: usize,
-        ahead: usize,
         totals: &mut [__m512; STREAMS],
     ) {
         // SAFETY: the contract.
@@ -286,17 +292,14 @@ impl<'w, const BITS: usize> Dot<'w> for Indices<'w, BITS> {
                 let x = [load(x, at, 2 * half), load(x, at, 2 * half + 1)];
                 for ((row, p), sum) in rows.iter().zip(p).zip(&mut sums) {
                     let p = p.add(half * 8 * BITS);
-                    prefetch(p.wrapping_add(ahead));
+                    prefetch(p);
                     let codes = Self::codes(p);
                     let (low, high) = (row.look_up(false, codes), row.look_up(true, codes));
                     *sum = multiply_add::<true>(*sum, _mm512_unpacklo_epi8(low, high), x[0]);
                     *sum = multiply_add::<true>(*sum, _mm512_unpackhi_epi8(low, high), x[1]);
                 }
             }
-            let unit = _mm512_set1_ps(*x.units.as_ptr().add(at));
-            for (total, sum) in totals.iter_mut().zip(sums) {
-                *total = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum), unit, *total);
-            }
+            settle(totals, sums, x, at);
         }
     }
 }

@@ -21,8 +21,8 @@ pub(super) trait Dot<'w>: Copy {
     /// Nothing yet.
     fn zero() -> Self::Sums;
 
-    /// Adds a step of every row, units of the activations included; `at` is its first block, and memory `ahead` bytes on is
-    /// asked for between the rows.
+    /// Adds a step of every row, units of the activations included; `at` is its first block. Asks between the rows for what
+    /// comes later ([`prefetch`]).
     ///
     /// # Safety
     /// A step of bytes at every `p`, and one of activations from block `at` on, are readable.
@@ -31,7 +31,6 @@ pub(super) trait Dot<'w>: Copy {
         p: [*const u8; STREAMS],
         x: &Activations<'_>,
         at: usize,
-        ahead: usize,
         sums: &mut [Self::Sums; STREAMS],
     );
 
@@ -39,11 +38,11 @@ pub(super) trait Dot<'w>: Copy {
     fn total(sums: [Self::Sums; STREAMS]) -> [f32; STREAMS];
 }
 
-/// Asks for a line of memory.
+/// Asks for the line of memory that comes [`AHEAD`] bytes after `p`.
 #[inline(always)]
 pub(super) fn prefetch(p: *const u8) {
     // SAFETY: a hint, whatever the address.
-    unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) };
+    unsafe { _mm_prefetch::<_MM_HINT_T0>(p.wrapping_add(AHEAD).cast()) };
 }
 
 /// Adds `steps` steps from block `at` on.
@@ -66,7 +65,7 @@ unsafe fn run<'w, D: Dot<'w>>(
             *p = p.wrapping_add(here);
         }
         // SAFETY: the contract.
-        unsafe { D::step(rows, at_hand, x, at + i * D::BLOCKS, AHEAD, sums) };
+        unsafe { D::step(rows, at_hand, x, at + i * D::BLOCKS, sums) };
     }
 }
 
@@ -202,7 +201,7 @@ fn segment_sums<'w, D: Dot<'w>>(
         }
         let p = tails.each_ref().map(|tail| tail.as_ptr());
         // SAFETY: a step of bytes each, and activations that are zero beyond the columns.
-        unsafe { D::step(rows, p, x, at + steps * D::BLOCKS, 0, &mut sums) };
+        unsafe { D::step(rows, p, x, at + steps * D::BLOCKS, &mut sums) };
     }
     D::total(sums)
 }
